@@ -1,0 +1,134 @@
+"""What agents choose: menus, the `Actions` of a quarter, and which choices a range of prices or taxes allows."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import numpy
+
+from rbc_rllib.arrays import Array
+from rbc_rllib.economy.parameters import EconomyParameters
+
+GROUPS = ("consumer", "firm", "planner")
+TOLERANCE = 1e-6  # of a range's bounds: 0.6000000000000001 still allows the choice 0.6
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The choices of all agents in one quarter. Prices, wages and tax rates hold from the next quarter on."""
+
+    consumption: Array  # [E, C, F] units demanded
+    hours_index: Array  # [E, C] into `hours_choices`
+    employer: Array  # [E, C] the firm worked for
+    firm: Array  # [E, F] into `firm_menu`
+    planner: Array  # [E] into `planner_menu`
+
+
+@dataclass(frozen=True)
+class ActionRanges:
+    """The closed ranges from which firms and the planner may choose."""
+
+    price: Range = (0.0, float("inf"))
+    wage: Range = (0.0, float("inf"))
+    income_tax_rate: Range = (0.0, 1.0)
+    corporate_tax_rate: Range = (0.0, 1.0)
+
+
+def group_sizes(params: EconomyParameters) -> dict[str, int]:
+    """Agents of each group in one economy."""
+    return {"consumer": params.num_consumers, "firm": params.num_firms, "planner": 1}
+
+
+def head_sizes(params: EconomyParameters) -> dict[str, tuple[int, ...]]:
+    """The number of options of each of an agent's simultaneous choices, by group."""
+    consumer = (len(params.demand_choices),) * params.num_firms + (len(params.hours_choices), params.num_firms)
+    return {"consumer": consumer, "firm": (len(firm_menu(params)),), "planner": (len(planner_menu(params)),)}
+
+
+@lru_cache(maxsize=64)
+def firm_menu(params: EconomyParameters) -> numpy.ndarray:
+    """[prices * wages, 2] A firm's choices of (price, wage), price-major."""
+    return numpy.array(list(product(params.price_choices, params.wage_choices)), params.dtype)
+
+
+@lru_cache(maxsize=64)
+def planner_menu(params: EconomyParameters) -> numpy.ndarray:
+    """[taxes^2, 2] The planner's choices of (income tax rate, corporate tax rate), income-major."""
+    return numpy.array(list(product(params.tax_choices, repeat=2)), params.dtype)
+
+
+def allowed_actions(params: EconomyParameters, ranges: ActionRanges) -> dict[str, numpy.ndarray]:
+    """Which of the firms' and the planner's choices lie in `ranges`: bool `[actions]` for each of the two groups.
+
+    Where no choice of a menu lies in its range, the nearest one to the range's lower bound is allowed.
+    """
+    firm, planner = firm_menu(params), planner_menu(params)
+    return {
+        "firm": _within(firm[:, 0], ranges.price) & _within(firm[:, 1], ranges.wage),
+        "planner": _within(planner[:, 0], ranges.income_tax_rate) & _within(planner[:, 1], ranges.corporate_tax_rate),
+    }
+
+
+def _within(values: numpy.ndarray, bounds: Range) -> numpy.ndarray:
+    low, high = bounds
+    inside = (values >= low - TOLERANCE) & (values <= high + TOLERANCE)
+    if inside.any():
+        return inside
+    distance = numpy.abs(values - low)
+    return distance == distance.min()
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Menus and numbers of one economy as arrays of one library on one device, made once."""
+
+    hours: Array  # [hours choices]
+    prices: Array  # [firm actions]
+    wages: Array  # [firm actions]
+    income_tax_rates: Array  # [planner actions]
+    corporate_tax_rates: Array  # [planner actions]
+    demand: Array  # [demand choices]
+    firm_index: Array  # [F]
+    firm_identity: Array  # [F, F] one-hot
+    powers_of_ten: Array  # [10] 10^1 .. 10^10
+
+
+@lru_cache(maxsize=64)
+def constants(params: EconomyParameters, xp: Any, device: Any) -> Constants:
+    """`Constants` of `params`; kept, so that a step on a GPU transfers nothing from the host."""
+
+    def array(values: Any) -> Array:
+        return xp.asarray(numpy.asarray(values).tolist(), dtype=getattr(xp, params.dtype), device=device)
+
+    firm, planner = firm_menu(params), planner_menu(params)
+    return Constants(
+        hours=array(params.hours_choices),
+        prices=array(firm[:, 0]),
+        wages=array(firm[:, 1]),
+        income_tax_rates=array(planner[:, 0]),
+        corporate_tax_rates=array(planner[:, 1]),
+        demand=array(params.demand_choices),
+        firm_index=xp.arange(params.num_firms, device=device),
+        firm_identity=array(numpy.eye(params.num_firms)),
+        powers_of_ten=array(10.0 ** numpy.arange(1, 11)),
+    )
+
+
+def choose(menu: Array, index: Array, xp: Any) -> Array:
+    """menu[index] for a menu `[n]` and an index array of any shape."""
+    return xp.reshape(xp.take(menu, xp.reshape(index, (-1,))), index.shape)
+
+
+def decode(params: EconomyParameters, indices: dict[str, Array], xp: Any, device: Any) -> Actions:
+    """`Actions` from the groups' index arrays: consumer `[E, C, F + 2]`, firm `[E, F]`, planner `[E, 1]`."""
+    consumer, goods = indices["consumer"], params.num_firms
+    return Actions(
+        consumption=choose(constants(params, xp, device).demand, consumer[..., :goods], xp),
+        hours_index=consumer[..., goods],
+        employer=consumer[..., goods + 1],
+        firm=indices["firm"],
+        planner=indices["planner"][..., 0],
+    )

@@ -1,0 +1,94 @@
+"""What agents see. The shared part is the same for every agent of an economy; the private part is their own.
+
+Amounts span many decades, so inventories and budgets are encoded as the paper does (`digits`: value mod 10^j / 10^j,
+j = 1..10), as a signed logarithm (`log`), or as both.
+"""
+
+from typing import Any
+
+from rbc_rllib.arrays import Array, device, namespace
+from rbc_rllib.economy.actions import GROUPS, constants
+from rbc_rllib.economy.parameters import EconomyParameters
+from rbc_rllib.economy.state import State
+
+ENCODINGS = ("digits", "log")
+NUM_DIGITS = 10
+LOG_SCALE = 12.0  # brings log(1 + amount) of everything from a cent to a firm's wealth into about [0, 1.5]
+
+
+def encode_amount(amount: Array, encodings: tuple[str, ...], powers_of_ten: Array) -> Array:
+    """`[...]` amounts as `[..., encoding_size]` numbers of order one."""
+    xp = namespace(amount)
+    parts = []
+    for encoding in encodings:
+        if encoding == "digits":
+            scaled = amount[..., None] / powers_of_ten
+            parts.append(scaled - xp.floor(scaled))
+        else:
+            parts.append((xp.sign(amount) * xp.log1p(xp.abs(amount)) / LOG_SCALE)[..., None])
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)
+
+
+def encoding_size(encodings: tuple[str, ...]) -> int:
+    """Numbers that one amount becomes."""
+    return sum(NUM_DIGITS if encoding == "digits" else 1 for encoding in encodings)
+
+
+def shared_size(params: EconomyParameters, encodings: tuple[str, ...]) -> int:
+    """Length G of the shared observation."""
+    return params.num_firms * (3 + encoding_size(encodings)) + 3
+
+
+def private_sizes(params: EconomyParameters, encodings: tuple[str, ...]) -> dict[str, int]:
+    """Length P of each group's private observation; the planner has none."""
+    amount = encoding_size(encodings)
+    sizes = (amount + 1, amount + 2 + params.num_firms, 0)
+    return dict(zip(GROUPS, sizes, strict=True))
+
+
+def observe(params: EconomyParameters, state: State, encodings: tuple[str, ...] = ENCODINGS) -> dict[str, Array]:
+    """The observations of all agents.
+
+    Returns: shared `[E, G]` = prices, wages, inventories, overdemanded flags, tax rates, time;
+    consumer `[E, C, P]` = budget, labor disutility (1 is the undiscounted base of the default economy);
+    firm `[E, F, P]` = budget, capital, labor elasticity, one-hot identity. Prices, wages, capital and time are
+    divided by the largest choice, the largest initial capital and the episode length.
+    """
+    xp = namespace(state.prices)
+    fixed = constants(params, xp, device(state.prices))
+    num_envs, num_firms = state.prices.shape
+
+    def amount(values: Array) -> Array:
+        return encode_amount(values, encodings, fixed.powers_of_ten)
+
+    def column(values: Array) -> Array:
+        return values[..., None]
+
+    scalars = (state.income_tax_rate, state.corporate_tax_rate, state.time / params.episode_length)
+    shared = [
+        state.prices / _largest(params.price_choices),
+        state.wages / _largest(params.wage_choices),
+        xp.reshape(amount(state.inventories), (num_envs, -1)),
+        state.overdemanded,
+        *(column(values) for values in scalars),
+    ]
+    identity = xp.broadcast_to(fixed.firm_identity, (num_envs, num_firms, num_firms))
+    firm = [
+        amount(state.firm_budget),
+        column(state.capital / _largest(params.initial_capital)),
+        column(state.labor_elasticity),
+        identity,
+    ]
+    consumer = [amount(state.consumer_budget), column(state.labor_disutility / DISUTILITY_SCALE)]
+    return {
+        "shared": xp.concat(shared, axis=-1),
+        "consumer": xp.concat(consumer, axis=-1),
+        "firm": xp.concat(firm, axis=-1),
+    }
+
+
+DISUTILITY_SCALE: Any = EconomyParameters().labor_disutility
+
+
+def _largest(values: tuple[float, ...]) -> float:
+    return max(values) or 1.0

@@ -1,0 +1,86 @@
+"""The base of every configuration class: frozen, typed, no unknown keys, errors in one sentence."""
+
+import difflib
+import reprlib
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+
+class ConfigError(ValueError):
+    """A setting that is refused: its key, its value, the rule it breaks and what to write instead."""
+
+    def __init__(self, key: str, value: Any, rule: str, fix: str):
+        self.key, self.value, self.rule, self.fix = key, value, rule, fix
+        super().__init__(f"{key} = {reprlib.repr(value)} is refused: {rule}; {fix}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.key, self.value, self.rule, self.fix)
+
+    def below(self, prefix: str) -> "ConfigError":
+        """The same error, seen from the settings that hold these ones under `prefix`."""
+        return ConfigError(f"{prefix}.{self.key}" if prefix else self.key, self.value, self.rule, self.fix)
+
+
+class Settings(BaseModel):
+    """Frozen settings. Unknown keys, wrong types, NaN and infinity raise `ConfigError`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _first_problem(type(self), error) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_values(cls, values: Any) -> Any:
+        """NumPy scalars and arrays are taken for what they hold."""
+        if isinstance(values, dict):
+            return {key: v.tolist() if hasattr(v, "tolist") else v for key, v in values.items()}
+        return values
+
+    def replace(self, **changes: Any) -> Self:
+        """A validated copy with `changes`; defaults that depend on a changed value follow it."""
+        return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
+
+    @classmethod
+    def flat_keys(cls, prefix: str = "") -> dict[str, Any]:
+        """Every dotted key of these settings and of those they hold, with its annotation."""
+        keys: dict[str, Any] = {}
+        for name, field in cls.model_fields.items():
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, Settings):
+                keys |= inner.flat_keys(f"{prefix}{name}.")
+            else:
+                keys[f"{prefix}{name}"] = inner
+        return keys
+
+
+def _first_problem(settings: type[Settings], error: ValidationError) -> ConfigError:
+    # A default that depends on a refused field is not computed: that is a consequence, not the problem.
+    problems = [p for p in error.errors() if p["type"] != "default_factory_not_called"]
+    problem = problems[0]
+    path = [str(part) for part in problem["loc"] if not str(part).startswith("function-")]
+    key = ".".join(path)
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        return cause.below(key)
+    if problem["type"] == "extra_forbidden":
+        known = list(settings.model_fields)
+        close = difflib.get_close_matches(path[-1], known, n=1)
+        fix = f"write {close[0]} if that is what you mean" if close else f"the keys are {', '.join(known)}"
+        return ConfigError(key, problem["input"], "there is no such key", fix)
+    rule = problem["msg"][0].lower() + problem["msg"][1:]
+    return ConfigError(key, problem["input"], rule.replace("input should", "it should"), _fix(settings, path))
+
+
+def _fix(settings: type[Settings], path: list[str]) -> str:
+    field = settings.model_fields.get(path[0])
+    if field is None or field.is_required():
+        return "give it a value of that kind"
+    default = field.get_default(call_default_factory=False)
+    if default is None or isinstance(default, Settings):
+        return "leave it out to get the default"
+    return f"the default is {default!r}"
