@@ -58,6 +58,14 @@ class Settings(BaseModel):
         return keys
 
 
+class PerGroup(Settings):
+    """One number for each group of agents."""
+
+    consumer: float
+    firm: float
+    planner: float
+
+
 def _first_problem(settings: type[Settings], error: ValidationError) -> ConfigError:
     # A default that depends on a refused field is not computed: that is a consequence, not the problem.
     problems = [p for p in error.errors() if p["type"] != "default_factory_not_called"]

@@ -96,9 +96,14 @@ class Constants:
     powers_of_ten: Array  # [10] 10^1 .. 10^10
 
 
-@lru_cache(maxsize=64)
 def constants(params: EconomyParameters, xp: Any, device: Any) -> Constants:
     """`Constants` of `params`; kept, so that a step on a GPU transfers nothing from the host."""
+    # Annealed parameters differ in every iteration, menus do not.
+    return _constants(params.annealed(labor_disutility=0.0, penalty_coefficient=0.0), xp, device)
+
+
+@lru_cache(maxsize=64)
+def _constants(params: EconomyParameters, xp: Any, device: Any) -> Constants:
 
     def array(values: Any) -> Array:
         return xp.asarray(numpy.asarray(values).tolist(), dtype=getattr(xp, params.dtype), device=device)

@@ -1,0 +1,1 @@
+"""Reads result folders and nothing else: tables, figures and words. `python -m analysis.report FOLDER`."""

@@ -1,0 +1,44 @@
+"""The look of all figures. No pyplot, so nothing global is touched."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DPI = 150
+GREY = "0.45"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, `width` by `height` inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def tidy(ax: Axes, title: str, ylabel: str) -> Axes:
+    """Title, label and a light frame."""
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    ax.set_ylabel(ylabel, fontsize=9.5)
+    ax.tick_params(labelsize=9, color=GREY)
+    ax.grid(axis="y", color="0.92", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    return ax
+
+
+def colors(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each name; after seven they repeat."""
+    return {name: COLORS[index % len(COLORS)] for index, name in enumerate(names)}
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Writes `figure` as an image and returns where; folders are made as needed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)
+    return path

@@ -1,0 +1,151 @@
+"""What a result folder holds: trials, each with its config, its training progress and its held-out evaluation."""
+
+import json
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.settings import ConfigError
+
+PROGRESS_COLUMNS = ("training_iteration", "env_steps", "curriculum_stage", "agent_steps_per_second", "time_total_s")
+PROGRESS_PREFIXES = ("economy/", "curriculum/", "learning/")
+# Settings in which trials of one treatment may differ.
+NOT_A_TREATMENT = ("name", "seed", "resources", "evaluation_episodes", "iterations_per_checkpoint")
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One training run: one treatment with one seed."""
+
+    path: Path
+    config: dict[str, Any]  # the complete experiment config
+    progress: pandas.DataFrame  # one row a training iteration; empty before the first
+    evaluation: dict[str, Any] | None  # held-out episodes with frozen policies; None while unfinished
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def label(self) -> str:
+        """Such as `full_curriculum, seed 3`."""
+        return f"{treatment(self)}, seed {self.seed}"
+
+    @property
+    def economy_parameters(self) -> EconomyParameters:
+        return EconomyParameters(**self.config["economy"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trained policies have been evaluated."""
+        return self.evaluation is not None
+
+    @property
+    def env_steps(self) -> int:
+        """Economy-quarters trained so far."""
+        return 0 if self.progress.empty else int(self.progress["env_steps"].max())
+
+    @property
+    def rollout(self) -> Path | None:
+        """The file of the held-out roll-out, where there is one."""
+        path = self.path / "rollout.npz"
+        return path if path.is_file() else None
+
+
+def treatment(trial: Trial) -> str:
+    """The experiment's name: trials of one treatment differ in nothing but the seed."""
+    return str(trial.config["name"])
+
+
+def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """The trials of each treatment, in the order of names and seeds.
+
+    Trials of one name whose settings differ (a search over learning rates, say) are not seeds of one treatment:
+    each combination of settings counts as a treatment of its own, called `name [setting=value]`.
+    """
+    named: dict[str, list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: (treatment(trial), trial.seed, str(trial.path))):
+        named.setdefault(treatment(trial), []).append(trial)
+    groups: dict[str, list[Trial]] = {}
+    for name, members in named.items():
+        settings = [_settings(trial.config) for trial in members]
+        keys = {key: None for each in settings for key in each}
+        differing = [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
+        for trial, each in zip(members, settings, strict=True):
+            values = ", ".join(f"{key}={_short(each.get(key))}" for key in differing)
+            groups.setdefault(f"{name} [{values}]" if differing else name, []).append(trial)
+    return groups
+
+
+def load_trials(folder: str | Path) -> list[Trial]:
+    """The trials in an experiment's folder, or the one trial whose folder it is; sorted by name and seed.
+
+    Raises `ConfigError` where there is no trial or a file of one cannot be read.
+    """
+    folder = Path(folder)
+    configs = [folder / "config.json"] if (folder / "config.json").is_file() else sorted(folder.glob("*/config.json"))
+    if not configs:
+        inside = sorted({path.parent.parent.name for path in folder.glob("*/*/config.json")})
+        fix = f"name one of the experiments in it: {', '.join(inside)}" if inside else "give results/<experiment>"
+        raise ConfigError("folder", str(folder), "it holds no trial, that is no folder with a config.json", fix)
+    trials = [load_trial(path.parent) for path in configs]
+    return sorted(trials, key=lambda trial: (treatment(trial), trial.seed, str(trial.path)))
+
+
+def load_trial(folder: Path) -> Trial:
+    """The trial in `folder`, finished or not."""
+    config = _read_json(folder / "config.json")
+    for key in ("name", "seed", "economy"):
+        if key not in config:
+            rule = f"an experiment config holds {key}"
+            raise ConfigError(str(folder / "config.json"), sorted(config), rule, "give a folder written by training")
+    evaluation = folder / "evaluation.json"
+    return Trial(
+        path=folder,
+        config=config,
+        progress=_read_progress(folder / "progress.csv"),
+        evaluation=_read_json(evaluation) if evaluation.is_file() else None,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    text = path.read_text()
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        rule = f"it must be complete JSON ({error})"
+        raise ConfigError(str(path), text, rule, "wait until it is written, or remove it to read the rest") from None
+
+
+def _read_progress(path: Path) -> pandas.DataFrame:
+    if not path.is_file() or path.stat().st_size == 0:
+        return pandas.DataFrame({name: [] for name in PROGRESS_COLUMNS})
+
+    def wanted(column: str) -> bool:
+        return column in PROGRESS_COLUMNS or column.startswith(PROGRESS_PREFIXES)
+
+    progress = pandas.read_csv(path, usecols=wanted)
+    # A run that went on from a checkpoint wrote the iterations after that checkpoint twice.
+    return progress.drop_duplicates("training_iteration", keep="last").reset_index(drop=True)
+
+
+def _settings(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The settings that make a treatment, by dotted key."""
+    settings: dict[str, Any] = {}
+    for key, value in config.items():
+        if not prefix and key in NOT_A_TREATMENT:
+            continue
+        if isinstance(value, dict):
+            settings |= _settings(value, f"{prefix}{key}.")
+        else:
+            settings[f"{prefix}{key}"] = value
+    return settings
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else reprlib.repr(value)

@@ -1,0 +1,186 @@
+"""The roll-out figure (as the paper's): what every firm and the planner did, quarter by quarter.
+
+`data` holds the fields of `State` as `state/<name>` and of `Outcome` as `outcome/<name>`, arrays `[T, E, ...]`
+with T quarters and E economies. Panels show the mean over the economies.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.typing import LineStyleType
+
+from analysis.figures import COLORS, GREY, new_figure, save, tidy
+from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy.indicators import episode_indicators
+
+Rollout = Mapping[str, numpy.ndarray]
+
+LINE_STYLES: tuple[LineStyleType, ...] = ("--", "-", ":", "-.")  # by initial capital, from low to high
+LEGEND_ENTRIES = 8  # at most, of each kind
+
+
+def load_rollout(path: str | Path) -> dict[str, numpy.ndarray]:
+    """The arrays of a roll-out file by name."""
+    with numpy.load(path) as file:
+        return dict(file)
+
+
+def prices(data: Rollout, ax: Axes) -> Axes:
+    """Price in force at each firm."""
+    return _firm_lines(data["state/prices"], data, tidy(ax, "Prices", "money a unit"))
+
+
+def wages(data: Rollout, ax: Axes) -> Axes:
+    """Wage in force at each firm."""
+    return _firm_lines(data["state/wages"], data, tidy(ax, "Wages", "money an hour"))
+
+
+def inventories(data: Rollout, ax: Axes) -> Axes:
+    """Each firm's inventory at the start of the quarter."""
+    return _firm_lines(data["state/inventories"], data, tidy(ax, "Inventories", "units, start of quarter"))
+
+
+def consumption(data: Rollout, ax: Axes) -> Axes:
+    """Units of each firm's good that all consumers together got."""
+    return _firm_lines(data["outcome/consumption"].sum(axis=2), data, tidy(ax, "Consumption", "units, all consumers"))
+
+
+def hours(data: Rollout, ax: Axes) -> Axes:
+    """Hours worked at each firm by all its workers."""
+    return _firm_lines(data["outcome/labor"], data, tidy(ax, "Hours worked", "hours, all workers"))
+
+
+def exports(data: Rollout, ax: Axes) -> Axes:
+    """Units that each firm sold abroad."""
+    return _firm_lines(data["outcome/exports"], data, tidy(ax, "Exports", "units"))
+
+
+def tax_rates(data: Rollout, ax: Axes) -> Axes:
+    """The planner's two tax rates in force."""
+    tidy(ax, "Tax rates", "share")
+    for label, name, color in (
+        ("income", "income_tax_rate", COLORS[6]),
+        ("corporate", "corporate_tax_rate", COLORS[1]),
+    ):
+        rate = data[f"state/{name}"].mean(axis=1)
+        ax.plot(_quarters(rate), rate, color=color, marker="o", markersize=3, linewidth=1.6, label=label)
+    ax.set_ylim(-0.03, 1.03)
+    ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    ax.legend(frameon=False, fontsize=9, loc="best")
+    return _quarter_axis(ax)
+
+
+def rollout_figure(data: Rollout, params: EconomyParameters | None = None) -> Figure:
+    """All panels with one legend. With `params` the title says whether the economy is open, and whether trivial."""
+    figure = new_figure(13, 6.6)
+    axes = figure.subplots(2, 4)
+    for panel, ax in zip((prices, wages, tax_rates), axes[0], strict=False):
+        panel(data, ax)
+    for panel, ax in zip((inventories, consumption, hours, exports), axes[1], strict=True):
+        panel(data, ax)
+    if params is not None and not params.export_market:
+        place = axes[1, 3].transAxes
+        axes[1, 3].text(0.5, 0.5, "closed economy:\nno export market", transform=place, ha="center", color=GREY)
+    _legend(data, axes[0, 3])
+    figure.suptitle(_title(data, params), fontsize=13, x=0.01, ha="left")
+    return figure
+
+
+def save_rollout(path_npz: str | Path, path_png: str | Path, params: EconomyParameters | None = None) -> Path:
+    """Draws the roll-out in `path_npz` into `path_png`, and returns that path."""
+    return save(rollout_figure(load_rollout(path_npz), params), path_png)
+
+
+def _title(data: Rollout, params: EconomyParameters | None) -> str:
+    count = data["state/prices"].shape[1]
+    economies = "one economy" if count == 1 else f"mean of {count} economies"
+    if params is None:
+        return f"Roll-out, {economies}"
+    states = {name.removeprefix("state/"): values for name, values in data.items() if name.startswith("state/")}
+    outcomes = {name.removeprefix("outcome/"): values for name, values in data.items() if name.startswith("outcome/")}
+    trivial = int(episode_indicators(params, states, outcomes)["trivial_share"].sum())
+    kind = "open" if params.export_market else "closed"
+    return f"Roll-out, {kind} economy, {economies}" + (f" ({trivial} of {count} trivial)" if trivial else "")
+
+
+def _firm_lines(per_firm: numpy.ndarray, data: Rollout, ax: Axes) -> Axes:
+    """One line a firm: mean over the economies of `per_firm` `[T, E, F]` against the quarter."""
+    color, style = _firm_colors(data), _firm_styles(data)
+    means = per_firm.mean(axis=1)
+    for firm, (elasticity, capital) in enumerate(zip(_elasticities(data), _capital(data), strict=True)):
+        (line,) = ax.plot(_quarters(means), means[:, firm], linewidth=1.6, marker="o", markersize=2.5)
+        line.set(color=color[elasticity], linestyle=style[capital])
+    ax.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:z,.0f}" if abs(value) >= 10 else f"{value:zg}")
+    )
+    if not means.any():
+        ax.set_ylim(-0.05, 1)
+    return _quarter_axis(ax)
+
+
+def _quarter_axis(ax: Axes) -> Axes:
+    ax.set_xlabel("quarter", fontsize=9.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return ax
+
+
+def _quarters(values: numpy.ndarray) -> numpy.ndarray:
+    """`[T]` 1, 2, .. T."""
+    return numpy.arange(1, len(values) + 1)
+
+
+def _elasticities(data: Rollout) -> list[float]:
+    """Labor elasticity of each firm, free of float32 noise."""
+    return [round(float(value), 4) for value in data["state/labor_elasticity"][0, 0]]
+
+
+def _capital(data: Rollout) -> list[float]:
+    """Initial capital of each firm."""
+    return [round(float(value), 2) for value in data["state/capital"][0, 0]]
+
+
+def _firm_colors(data: Rollout) -> dict[float, str]:
+    levels = sorted(set(_elasticities(data)))
+    shades = colormaps["viridis"](numpy.linspace(0.0, 0.9, len(levels)))
+    return {level: to_hex(shade) for level, shade in zip(levels, shades, strict=True)}
+
+
+def _firm_styles(data: Rollout) -> dict[float, LineStyleType]:
+    levels = sorted(set(_capital(data)))
+    if len(levels) == 1:
+        return {levels[0]: "-"}
+    return {level: LINE_STYLES[min(index, len(LINE_STYLES) - 1)] for index, level in enumerate(levels)}
+
+
+def _legend(data: Rollout, ax: Axes) -> None:
+    """What colour and line style say about a firm."""
+    ax.axis("off")
+    color, style = _firm_colors(data), _firm_styles(data)
+    elasticity = [Line2D([], [], color=color[level], linewidth=2.5, label=f"{level:g}") for level in _thinned(color)]
+    capital = [
+        Line2D([], [], color=GREY, linestyle=style[level], linewidth=1.8, label=f"{level:,.0f}")
+        for level in _thinned(style)
+    ]
+    look: dict[str, Any] = {
+        "frameon": False,
+        "fontsize": 9.5,
+        "title_fontsize": 9.5,
+        "alignment": "left",
+        "borderaxespad": 0.0,
+    }
+    first = ax.legend(handles=elasticity, title="Firm's labor elasticity", loc="upper left", ncols=2, **look)
+    ax.add_artist(first)
+    ax.legend(handles=capital, title="Firm's initial capital", loc="lower left", handlelength=3, **look)
+
+
+def _thinned(levels: Mapping[float, Any]) -> list[float]:
+    every = -(-len(levels) // LEGEND_ENTRIES)
+    return list(levels)[::every]

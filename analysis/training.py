@@ -1,0 +1,128 @@
+"""Training curves: an indicator against env steps, a thin line a trial, a thick one for the treatment's mean."""
+
+from collections.abc import Sequence
+
+import numpy
+import pandas
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.typing import LineStyleType
+
+from analysis.figures import GREY, colors, new_figure, tidy
+from analysis.quantities import BY_NAME
+from analysis.results import Trial, by_treatment
+
+SMOOTHING = 0.02  # of the training: the window over which the thick line is averaged
+
+
+def trial_curve(trial: Trial, indicator: str) -> pandas.Series:
+    """An economic indicator by env steps, as training reported it; iterations without episodes are left out."""
+    column = f"economy/{indicator}"
+    if column not in trial.progress:
+        return pandas.Series(dtype=float)
+    return trial.progress.set_index("env_steps")[column].dropna().astype(float)
+
+
+def mean_curve(trials: Sequence[Trial], indicator: str) -> pandas.Series:
+    """Mean over the trials of one treatment, smoothed by a centred moving average over 2% of the training.
+
+    It covers the env steps that all finished trials have in common (all trials, where none is finished), so that
+    a trial that stops early makes no jump.
+    """
+    curves = [trial_curve(trial, indicator) for trial in [t for t in trials if t.finished] or trials]
+    curves = [curve for curve in curves if not curve.empty]
+    if not curves:
+        return pandas.Series(dtype=float)
+    first, last = max(curve.index.min() for curve in curves), min(curve.index.max() for curve in curves)
+    steps = numpy.unique(numpy.concatenate([curve.index.to_numpy() for curve in curves]))
+    steps = steps[(steps >= first) & (steps <= last)]
+    mean = numpy.mean([numpy.interp(steps, curve.index, curve) for curve in curves], axis=0)
+    window = max(1, round(SMOOTHING * len(steps)))
+    return pandas.Series(mean, index=steps).rolling(window, min_periods=1, center=True).mean()
+
+
+def training_curve(trials: Sequence[Trial], ax: Axes, indicator: str, linestyle: LineStyleType = "-") -> Axes:
+    """One thin line a trial and a thick one for each treatment's `mean_curve`, a colour a treatment."""
+    groups = by_treatment(trials)
+    for name, color in colors(list(groups)).items():
+        for trial in groups[name]:
+            curve = trial_curve(trial, indicator)
+            ax.plot(curve.index, curve, color=color, linewidth=0.5, alpha=0.35, linestyle=linestyle, label="_trial")
+        mean = mean_curve(groups[name], indicator)
+        ax.plot(mean.index, mean, color=color, linewidth=2, linestyle=linestyle, label=name)
+    ax.set_xlabel("env steps (economy-quarters)", fontsize=9.5)
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.margins(x=0.01)
+    return ax
+
+
+def stage_starts(trial: Trial) -> list[tuple[float, str]]:
+    """Env steps at which each curriculum stage was first reported, with the stage's name."""
+    if "curriculum_stage" not in trial.progress:
+        return []
+    stages = trial.progress[["env_steps", "curriculum_stage"]].dropna()
+    changed = stages["curriculum_stage"] != stages["curriculum_stage"].shift()
+    return [(float(row.env_steps), str(row.curriculum_stage)) for row in stages[changed].itertuples()]
+
+
+def stage_lines(trials: Sequence[Trial], ax: Axes) -> Axes:
+    """Faint vertical lines where a curriculum stage begins, with its name; grey where all treatments share it.
+
+    A treatment of a single stage has no boundary and gets no lines.
+    """
+    groups = by_treatment(trials)
+    starts = {name: max((stage_starts(trial) for trial in members), key=len) for name, members in groups.items()}
+    staged = {name: stages for name, stages in starts.items() if len(stages) > 1}
+    color = colors(list(groups))
+    owners: dict[tuple[float, str], list[str]] = {}
+    for name, stages in staged.items():
+        for stage in stages:
+            owners.setdefault(stage, []).append(name)
+    for (steps, label), names in owners.items():
+        shade = GREY if len(names) == len(staged) else color[names[0]]
+        ax.axvline(steps, color=shade, linewidth=0.8, alpha=0.4, zorder=0)
+        top = ax.get_xaxis_transform()
+        ax.annotate(
+            label,
+            xy=(steps, 1),
+            xycoords=top,
+            xytext=(2, -1),
+            textcoords="offset points",
+            rotation=90,
+            ha="left",
+            va="top",
+            fontsize=7.5,
+            color=shade,
+        )
+    return ax
+
+
+def training_figure(trials: Sequence[Trial]) -> Figure:
+    """Consumer reward, firm reward, hours, price, wage and tax rates over training."""
+    figure = new_figure(13, 7)
+    axes = figure.subplots(2, 3).ravel()
+    for name, ax in zip(("consumer_reward", "firm_reward", "hours", "price", "wage"), axes, strict=False):
+        quantity = BY_NAME[name]
+        training_curve(trials, tidy(ax, quantity.label.capitalize(), quantity.unit), name)
+    axes[1].yaxis.set_major_formatter(EngFormatter(sep=""))
+
+    taxes = tidy(axes[5], "Tax rates", "share")
+    training_curve(trials, taxes, "income_tax_rate", linestyle=":")
+    training_curve(trials, taxes, "corporate_tax_rate")
+    taxes.set_ylim(-0.03, 1.03)
+    taxes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    lines = [
+        Line2D([], [], color=GREY, linestyle="-", label="corporate"),
+        Line2D([], [], color=GREY, linestyle=":", label="income"),
+    ]
+    taxes.legend(handles=lines, frameon=False, fontsize=9)
+
+    for ax in axes:
+        stage_lines(trials, ax)
+    handles = [line for line in axes[0].get_lines() if not str(line.get_label()).startswith("_")]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9.5)
+    figure.suptitle("Training: thin lines are trials, thick ones means over seeds", fontsize=13, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,180 @@
+"""The curriculum: a pure function from lifetime env steps to what is annealed, restricted and trained.
+
+The paper's stages (section 4.2): consumers learn alone while firms and planner are held still and work becomes
+gradually unpleasant; the firms' range of prices and wages widens while they act at random; firms learn; the range of
+tax rates widens while the planner acts at random; the planner learns. Times are shares of the whole training, so a
+longer training runs the same curriculum more slowly. Every part can be switched off by itself.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from rbc_rllib.economy import GROUPS, ActionRanges, EconomyParameters
+from rbc_rllib.economy.actions import TOLERANCE
+from rbc_rllib.settings import ConfigError, PerGroup, Settings
+
+
+@dataclass(frozen=True)
+class CurriculumStage:
+    """Everything the curriculum decides, at one moment of training."""
+
+    name: str
+    ranges: ActionRanges
+    labor_disutility_scale: float  # 0 work is free .. 1 the economy's own
+    entropy_coeff: dict[str, float]  # by group
+    trainable_groups: tuple[str, ...]
+
+
+class Curriculum(Settings):
+    """Schedules of a structured curriculum; `at` evaluates them.
+
+    Times and time constants are shares of `total_env_steps`. Source of the defaults: the paper's stages with the
+    numbers that learned well at full size.
+    """
+
+    total_env_steps: PositiveInt = 480_000  # length of the training; one env step is one quarter of one economy
+
+    staged_training: bool = True  # groups start to learn one after the other
+    annealed_ranges: bool = True  # prices, wages and taxes widen from a point to their menus
+    annealed_labor_disutility: bool = True
+    annealed_entropy: bool = True
+    annealed_debt_penalty: bool = True
+
+    starting_price: NonNegativeFloat = 1000.0
+    starting_wage: NonNegativeFloat = 22.0
+    final_price_range: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 2500.0)
+    final_wage_range: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 44.0)
+    firm_range_start: float = Field(0.0, ge=0, le=1)
+    firm_range_end: float = Field(0.2, ge=0, le=1)  # the firms start to learn
+    tax_range_start: float = Field(0.2, ge=0, le=1)
+    tax_range_end: float = Field(0.4, ge=0, le=1)  # the planner starts to learn
+
+    labor_disutility_time_constant: PositiveFloat = 0.05
+
+    initial_entropy_coeff: PerGroup = PerGroup(consumer=0.5, firm=0.5, planner=0.5)
+    final_entropy_coeff: PerGroup = PerGroup(consumer=0.05, firm=0.05, planner=0.05)
+    entropy_time_constant: PositiveFloat = 0.05
+    entropy_from_own_start: bool = False  # whether a group's entropy stays high until it starts to learn
+
+    debt_penalty_step: NonNegativeFloat = 1e-5  # dual ascent: coefficient += step * mean firm debt, each iteration
+
+    fixed_income_tax_rate: float | None = Field(None, ge=0, le=1)  # both set: the planner is not learned
+    fixed_corporate_tax_rate: float | None = Field(None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for start, end in (("firm_range_start", "firm_range_end"), ("tax_range_start", "tax_range_end")):
+            if getattr(self, start) > getattr(self, end):
+                rule = f"a range cannot start to widen after its end, {end} = {getattr(self, end)}"
+                raise ConfigError(start, getattr(self, start), rule, f"lower it or raise {end}")
+        fixed = (self.fixed_income_tax_rate, self.fixed_corporate_tax_rate)
+        if fixed.count(None) == 1:
+            rule = "both tax rates are fixed, or both are the planner's choice"
+            raise ConfigError("fixed_income_tax_rate, fixed_corporate_tax_rate", fixed, rule, "set both or neither")
+        return self
+
+    def fits(self, params: EconomyParameters) -> None:
+        """Raise `ConfigError` where a starting or fixed value is not on the economy's menus."""
+        pairs = [("starting_price", "price_choices"), ("starting_wage", "wage_choices")] * self.annealed_ranges
+        if self.has_fixed_taxes:
+            pairs += [("fixed_income_tax_rate", "tax_choices"), ("fixed_corporate_tax_rate", "tax_choices")]
+        for key, menu in pairs:
+            value, choices = getattr(self, key), getattr(params, menu)
+            if not any(abs(value - choice) <= TOLERANCE for choice in choices):
+                raise ConfigError(key, value, f"it must be on the menu economy.{menu} = {choices}", "take one of those")
+
+    @property
+    def has_fixed_taxes(self) -> bool:
+        """Whether the planner follows fixed rates instead of learning."""
+        return self.fixed_income_tax_rate is not None
+
+    def progress(self, env_steps: int) -> float:
+        """Share of the training that is over, at most 1."""
+        return min(1.0, env_steps / self.total_env_steps)
+
+    def at(self, env_steps: int) -> CurriculumStage:
+        """The stage after `env_steps` quarters of all economies since the start of training."""
+        x = self.progress(env_steps)
+        return CurriculumStage(
+            name=self._name(x),
+            ranges=self._ranges(x),
+            labor_disutility_scale=self._labor_disutility_scale(x),
+            entropy_coeff={group: self._entropy_coeff(group, x) for group in GROUPS},
+            trainable_groups=self._trainable_groups(x),
+        )
+
+    def final(self) -> CurriculumStage:
+        """The stage in which training ends: the economy itself, in which policies are judged."""
+        return self.at(self.total_env_steps)
+
+    def _starts_at(self, group: str) -> float:
+        if not self.staged_training:
+            return 0.0
+        return {"consumer": 0.0, "firm": self.firm_range_end, "planner": self.tax_range_end}[group]
+
+    def _name(self, x: float) -> str:
+        if not (self.staged_training or self.annealed_ranges):
+            return "everyone learns"
+        if x < self.firm_range_start:
+            return "consumers alone"
+        if x < self.firm_range_end:
+            return "prices and wages widen"
+        if x < self.tax_range_start:
+            return "firms learn"
+        if x < self.tax_range_end:
+            return "taxes widen"
+        return "fixed taxes" if self.has_fixed_taxes else "planner learns"
+
+    def _ranges(self, x: float) -> ActionRanges:
+        if self.annealed_ranges:
+            firm = _ramp(x, self.firm_range_start, self.firm_range_end)
+            taxes = _ramp(x, self.tax_range_start, self.tax_range_end)
+        else:
+            firm = taxes = 1.0
+        return ActionRanges(
+            price=_widened(self.starting_price, self.final_price_range, firm),
+            wage=_widened(self.starting_wage, self.final_wage_range, firm),
+            income_tax_rate=self._tax_range(self.fixed_income_tax_rate, taxes),
+            corporate_tax_rate=self._tax_range(self.fixed_corporate_tax_rate, taxes),
+        )
+
+    @staticmethod
+    def _tax_range(fixed_rate: float | None, highest: float) -> tuple[float, float]:
+        if fixed_rate is None:
+            return (0.0, highest)
+        rate = min(fixed_rate, highest)
+        return (rate, rate)
+
+    def _labor_disutility_scale(self, x: float) -> float:
+        if not self.annealed_labor_disutility:
+            return 1.0
+        return 1.0 - math.exp(-x / self.labor_disutility_time_constant)
+
+    def _entropy_coeff(self, group: str, x: float) -> float:
+        final = getattr(self.final_entropy_coeff, group)
+        if not self.annealed_entropy:
+            return final
+        elapsed = max(0.0, x - (self._starts_at(group) if self.entropy_from_own_start else 0.0))
+        return max(final, getattr(self.initial_entropy_coeff, group) * math.exp(-elapsed / self.entropy_time_constant))
+
+    def _trainable_groups(self, x: float) -> tuple[str, ...]:
+        learning = [group for group in GROUPS if x >= self._starts_at(group)]
+        if self.has_fixed_taxes and "planner" in learning:
+            learning.remove("planner")
+        return tuple(learning)
+
+
+def _ramp(x: float, start: float, end: float) -> float:
+    """0 before start, 1 from end on, linear between."""
+    if x >= end:
+        return 1.0
+    return max(0.0, (x - start) / (end - start))
+
+
+def _widened(start: float, final: tuple[float, float], share: float) -> tuple[float, float]:
+    """The range that has grown from the point `start` to `final` by `share` of the way."""
+    low, high = final
+    return (start + (low - start) * share, start + (high - start) * share)

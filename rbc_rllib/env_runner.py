@@ -1,0 +1,277 @@
+"""`BatchedEnvRunner`: an RLlib EnvRunner that plays many economies as arrays and returns learner-ready batches."""
+
+import hashlib
+import time
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.rllib.callbacks.utils import make_callback
+from ray.rllib.core import COMPONENT_RL_MODULE
+from ray.rllib.core.columns import Columns
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
+from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils import force_list
+from ray.rllib.utils.checkpoints import Checkpointable
+from ray.rllib.utils.framework import get_device
+from ray.rllib.utils.metrics import (
+    EPISODE_DURATION_SEC_MEAN,
+    EPISODE_LEN_MEAN,
+    EPISODE_RETURN_MEAN,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_EPISODES,
+    NUM_EPISODES_LIFETIME,
+    NUM_MODULE_STEPS_SAMPLED,
+    NUM_MODULE_STEPS_SAMPLED_LIFETIME,
+    WEIGHTS_SEQ_NO,
+)
+
+from rbc_rllib.arrays import array_library, pull_floats, stack, to_numpy
+from rbc_rllib.economy import GROUPS
+from rbc_rllib.economy.actions import group_sizes
+from rbc_rllib.economy.indicators import episode_indicators
+from rbc_rllib.env import RBCEnv, group_spaces
+from rbc_rllib.numerics import check_trajectory
+from rbc_rllib.rollout import Experience, Rollout, advantages, play
+
+ECONOMY_RESULTS = "economy"
+"""Key under which a runner reports the indicators of its episodes."""
+
+
+class BatchedEnvRunner(EnvRunner, Checkpointable):
+    """Samples whole episodes of `env_config["num_envs"]` economies.
+
+    A row of the batches it returns is one quarter of one economy, with the agents of a group on an inner axis:
+    observations `shared` [G] and `private` [K, P], actions [K, heads], advantages [K]. Every group has equally many
+    rows, so RLlib's batch sizes, counters and minibatches mean what they say, and its stock PPO learner applies.
+
+    What it draws depends only on the seed, the runner's index and the env steps before it: nothing is lost when a
+    run is restored or a runner restarted.
+    """
+
+    def __init__(self, *, config: Any, **kwargs: Any):
+        super().__init__(config=config, **kwargs)
+        self.worker_index = self.worker_index or 0
+        torch.set_num_threads(self.config.torch_threads)
+        self._callbacks = [make() for make in force_list(self.config.callbacks_class)]
+        num_gpus = self.config.num_gpus_per_env_runner if self.worker_index else 0
+        self._device = get_device(self.config, num_gpus)
+        self._generator = torch.Generator(self._device)
+        self._weights_seq_no = 0
+        self.make_env()
+        self.make_module()
+
+    def make_env(self) -> None:
+        """Create the economies, in CuPy where the runner owns a GPU."""
+        settings = dict(self.config.env_config)
+        if settings.get("array_library", "auto") == "auto":
+            settings["array_library"] = "cupy" if self._device.type == "cuda" else "numpy"
+        if array_library(settings["array_library"]) is np:
+            self._device = torch.device("cpu")
+            self._generator = torch.Generator(self._device)
+        self.env = RBCEnv(settings)
+        make_callback(
+            "on_environment_created",
+            self._callbacks,
+            self.config.callbacks_on_environment_created,
+            kwargs={
+                "env_runner": self,
+                "metrics_logger": self.metrics,
+                "env": self.env,
+                "env_context": self.config.env_config,
+            },
+        )
+
+    def make_module(self) -> None:
+        """Create the RLModules; with their critics, which the advantages need."""
+        spec = self.config.get_multi_rl_module_spec(spaces=self.get_spaces(), inference_only=False)
+        self.module = spec.build()
+        self.module.foreach_module(lambda _, module: module.to(self._device).eval())
+
+    def get_spaces(self) -> dict[str, Any]:
+        """The spaces of one agent of each group."""
+        economy = self.env.economy
+        spaces: dict[str, Any] = dict(group_spaces(economy.params, economy.encodings))
+        return {INPUT_ENV_SPACES: (None, None), INPUT_ENV_SINGLE_SPACES: (None, None), **spaces}
+
+    def assert_healthy(self) -> None:
+        """Whether there is something to play and somebody to play it."""
+        assert self.env is not None
+        assert self.module is not None
+
+    def stop(self) -> None:
+        """Let go of the economies."""
+        self.env = None
+
+    # Sampling
+
+    def sample(
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool | None = None,
+        random_actions: bool = False,
+        force_reset: bool = False,
+        env_steps: int | None = None,
+        **_: Any,
+    ) -> list[MultiAgentBatch]:
+        """Play whole episodes: as many rollouts of all economies as the numbers ask for, at least one.
+
+        `env_steps`, the lifetime env steps before this sample, fixes the random numbers. Raises `NumericsError`
+        where the economy leaves the finite numbers.
+        """
+        if random_actions:
+            raise ValueError("random_actions is not supported: an untrained module already acts nearly at random.")
+        economy = self.env.economy
+        if env_steps is not None:
+            self._generator.manual_seed(stream_seed(self._seed or 0, self.worker_index, env_steps))
+        per_rollout = economy.num_envs * economy.params.episode_length
+        wanted = num_episodes * economy.params.episode_length if num_episodes else num_timesteps or per_rollout
+        batches = []
+        for _rollout in range(-(-wanted // per_rollout)):
+            start = time.perf_counter()
+            rollout = play(
+                economy,
+                {group: self.module[group].unwrapped() for group in GROUPS},
+                self._generator,
+                trained_consumers=self.config.trained_consumers,
+                explore=self.config.explore if explore is None else explore,
+                keep_logits=self.config.use_kl_loss,
+            )
+            batches.append(self._batch(rollout))
+            self._log(rollout, env_steps or 0, time.perf_counter() - start)
+        make_callback(
+            "on_sample_end",
+            self._callbacks,
+            self.config.callbacks_on_sample_end,
+            kwargs={"env_runner": self, "metrics_logger": self.metrics, "samples": batches},
+        )
+        return batches
+
+    def sample_with(self, weights: Any, env_steps: int) -> tuple[list[MultiAgentBatch], Any]:
+        """Load `weights`, play, and return batches and metrics.
+
+        RLlib's own weight synchronisation is dropped while another request is in flight, for example right after a
+        restore; weights that travel with the request cannot be.
+        """
+        self.module.set_state(ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights)
+        return self.sample(env_steps=env_steps), self.get_metrics()
+
+    def weights_hash(self) -> str:
+        """SHA-256 of all weights with which this runner acts."""
+        return weights_hash(self.module.get_state())
+
+    def _batch(self, rollout: Rollout) -> MultiAgentBatch:
+        scale = self.env.settings.reward_scale
+        groups = {
+            group: SampleBatch(self._columns(rollout.experience[group], getattr(scale, group))) for group in GROUPS
+        }
+        return MultiAgentBatch(groups, env_steps=len(groups["planner"]))
+
+    def _columns(self, experience: Experience, reward_scale: float) -> dict[str, Any]:
+        config = self.config
+        gained = advantages(experience.rewards / reward_scale, experience.values, config.gamma, config.lambda_)
+        targets = gained + experience.values
+        gained = (gained - gained.mean()) / gained.std().clamp(min=1e-4)
+        columns = {
+            Columns.OBS: experience.observations,
+            Columns.ACTIONS: experience.actions,
+            Columns.ACTION_LOGP: experience.action_logp,
+            Columns.ACTION_DIST_INPUTS: experience.logits,
+            Postprocessing.ADVANTAGES: gained,
+            Postprocessing.VALUE_TARGETS: targets,
+        }
+        leaves_process = self.worker_index > 0 or config.num_learners > 0
+
+        def row(values: Any) -> Any:
+            if isinstance(values, dict):
+                return {name: row(value) for name, value in values.items()}
+            flat = values.flatten(0, 1)
+            return to_numpy(flat) if leaves_process else flat
+
+        return {name: row(values) for name, values in columns.items()}
+
+    # Metrics
+
+    def _log(self, rollout: Rollout, env_steps: int, seconds: float) -> None:
+        economy, log = self.env.economy, self.metrics.log_value
+        states, outcomes = stack(rollout.states), stack(rollout.outcomes)
+        check_trajectory(states, outcomes, env_steps)
+        xp = economy.xp
+        indicators = episode_indicators(economy.params, states, outcomes)
+        means = pull_floats({name: xp.mean(values) for name, values in indicators.items()})
+        for name, value in means.items():
+            log((ECONOMY_RESULTS, name), value, reduce="mean")
+
+        length = economy.params.episode_length
+        steps = economy.num_envs * length
+        for name, count in ((NUM_ENV_STEPS_SAMPLED, steps), (NUM_EPISODES, economy.num_envs)):
+            log(name, count, reduce="sum")
+        log(NUM_ENV_STEPS_SAMPLED_LIFETIME, steps, reduce="lifetime_sum")
+        log(NUM_EPISODES_LIFETIME, economy.num_envs, reduce="lifetime_sum")
+        for group, size in group_sizes(economy.params).items():
+            log((NUM_MODULE_STEPS_SAMPLED, group), steps * size, reduce="sum")
+            log((NUM_MODULE_STEPS_SAMPLED_LIFETIME, group), steps * size, reduce="lifetime_sum")
+        log(EPISODE_RETURN_MEAN, means["social_welfare"] * length, reduce="mean")
+        log(EPISODE_LEN_MEAN, length, reduce="mean")
+        log(EPISODE_DURATION_SEC_MEAN, seconds, reduce="mean")
+        log(WEIGHTS_SEQ_NO, self._weights_seq_no, reduce="max")
+
+    def get_metrics(self) -> Any:
+        """Everything logged since the last call."""
+        return self.metrics.reduce()
+
+    # Checkpointable
+
+    def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """Weights; random numbers need no state."""
+        state: dict[str, Any] = {}
+        if self._check_component(COMPONENT_RL_MODULE, components, not_components):
+            state[COMPONENT_RL_MODULE] = self.module.get_state(
+                components=self._get_subcomponents(COMPONENT_RL_MODULE, components),
+                not_components=self._get_subcomponents(COMPONENT_RL_MODULE, not_components),
+                **kwargs,
+            )
+            state[WEIGHTS_SEQ_NO] = self._weights_seq_no
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Load weights, always: RLlib's rule to ignore old sequence numbers loses weights that were restored."""
+        if COMPONENT_RL_MODULE in state:
+            weights = state[COMPONENT_RL_MODULE]
+            self.module.set_state(ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights)
+            self._weights_seq_no = state.get(WEIGHTS_SEQ_NO, 0)
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple, dict[str, Any]]:
+        """What a restored runner is built from."""
+        return (), {"config": self.config}
+
+    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
+        """The RLModules."""
+        return [(COMPONENT_RL_MODULE, self.module)]
+
+
+def stream_seed(seed: int, worker_index: int, env_steps: int) -> int:
+    """The seed of the random numbers that a runner draws after `env_steps` lifetime env steps."""
+    return int(np.random.SeedSequence([seed, worker_index, env_steps]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def weights_hash(state: dict[str, Any]) -> str:
+    """SHA-256 of a (nested) dict of arrays, independent of its order."""
+    digest = hashlib.sha256()
+
+    def feed(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key in sorted(value):
+                feed(f"{prefix}/{key}", value[key])
+        elif hasattr(value, "shape"):
+            digest.update(prefix.encode())
+            digest.update(np.ascontiguousarray(to_numpy(value)).tobytes())
+
+    feed("", state)
+    return digest.hexdigest()

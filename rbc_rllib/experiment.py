@@ -1,0 +1,138 @@
+"""An experiment: the economy, its curriculum, how agents learn, and on which machines. Validated, frozen, complete."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pydantic
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from rbc_rllib.curriculum import Curriculum
+from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy.observations import ENCODINGS
+from rbc_rllib.settings import ConfigError, PerGroup, Settings
+
+
+class Learning(Settings):
+    """How policies are updated. The defaults learned well at full size (100 consumers, 10 firms)."""
+
+    algorithm: Literal["ppo", "policy_gradient"] = "ppo"  # policy_gradient: one unclipped pass over each batch
+    economies_per_update: PositiveInt = 16  # whole episodes in a batch, over all runners
+    updates_per_iteration: PositiveInt = 10  # between two reports, checkpoints and moves of the curriculum
+    num_epochs: PositiveInt = 2
+    num_minibatches: PositiveInt = 2
+    clip_param: PositiveFloat = 0.1
+    learning_rate: PerGroup = PerGroup(consumer=1e-3, firm=1e-3, planner=5e-4)
+    final_learning_rate_share: float = Field(0.05, ge=0, le=1)  # reached linearly at the end of training
+    grad_clip: PositiveFloat = 2.0  # global norm, each group by itself
+    discount: float = Field(0.9999, ge=0, le=1)
+    gae_lambda: float = Field(1.0, ge=0, le=1)
+    value_loss_coeff: NonNegativeFloat = 0.5
+    reward_scale: PerGroup = PerGroup(consumer=50.0, firm=1e5, planner=2e3)  # rewards are divided by it
+    trained_consumers: PositiveInt | None = 25  # drawn per economy for each batch; None trains on all
+    hidden_sizes: tuple[PositiveInt, PositiveInt] = (128, 128)
+    observation_encodings: tuple[Literal["digits", "log"], ...] = Field(ENCODINGS, min_length=1)
+
+
+class Resources(Settings):
+    """Ray's resources for one trial, named as in RLlib. With 0 runners or learners the trial's process does it."""
+
+    num_env_runners: NonNegativeInt = 0
+    num_gpus_per_env_runner: NonNegativeFloat = 0
+    num_cpus_per_env_runner: PositiveFloat = 1
+    num_learners: NonNegativeInt = 0
+    num_gpus_per_learner: NonNegativeFloat = 0
+    num_cpus_per_learner: PositiveFloat = 1
+    array_library: Literal["auto", "numpy", "cupy"] = "auto"  # auto: CuPy on runners that own a GPU
+    torch_threads: PositiveInt = 1  # in every process; more than its cores cuts throughput many times
+
+
+class ExperimentConfig(Settings):
+    """One trial, complete: the same config and seed give the same metrics on a CPU."""
+
+    name: str = Field("full_curriculum", pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: NonNegativeInt = 0
+    economy: EconomyParameters = EconomyParameters()
+    curriculum: Curriculum = Curriculum()
+    learning: Learning = Learning()
+    resources: Resources = Resources()
+    evaluation_episodes: PositiveInt = 64  # held-out episodes after training
+    iterations_per_checkpoint: PositiveInt = 50
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self.curriculum.fits(self.economy)
+        economies = self.learning.economies_per_update
+        parts = {
+            "num_env_runners": max(1, self.resources.num_env_runners),
+            "num_learners * num_minibatches": max(1, self.resources.num_learners) * self.learning.num_minibatches,
+        }
+        for what, count in parts.items():
+            if economies % count:
+                rule = f"it must be a multiple of {what} = {count}, so that all get the same number of economies"
+                raise ConfigError("learning.economies_per_update", economies, rule, f"take {count * 16}, for example")
+        return self
+
+    @property
+    def env_steps_per_update(self) -> int:
+        """Rows of a batch: quarters of all its economies."""
+        return self.learning.economies_per_update * self.economy.episode_length
+
+    @property
+    def num_iterations(self) -> int:
+        """Training iterations until `curriculum.total_env_steps`."""
+        per_iteration = self.env_steps_per_update * self.learning.updates_per_iteration
+        return -(-self.curriculum.total_env_steps // per_iteration)
+
+    @classmethod
+    def from_json(cls, path: Path) -> Self:
+        """The config saved in a trial's folder."""
+        return cls(**json.loads(path.read_text()))
+
+    def to_json(self, path: Path) -> None:
+        """Save the complete config, defaults included."""
+        path.write_text(self.model_dump_json(indent=2) + "\n")
+
+    def with_values(self, values: dict[str, Any]) -> Self:
+        """A validated copy with dotted keys changed: `{"curriculum.firm_range_end": 0.3}`.
+
+        Raises `ConfigError` for a key that does not exist or a value that is refused.
+        """
+        nested = self.model_dump(exclude_unset=True)
+        for key, value in values.items():
+            *path, last = key.split(".")
+            inner, kind = nested, type(self)
+            for depth, part in enumerate(path):
+                _check_key(kind, part, ".".join(path[: depth + 1]), value)
+                kind = _settings_of(kind, part, key, value)
+                inner = inner.setdefault(part, {})
+            _check_key(kind, last, key, value)
+            inner[last] = value
+        return type(self)(**nested)
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`["seed=3", "learning.clip_param=0.2"]` as a dict; values are JSON, or text where they are not JSON."""
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator:
+            raise ConfigError("--set", assignment, "it must have the form key=value", "write e.g. --set seed=3")
+        try:
+            values[key.strip()] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key.strip()] = {"True": True, "False": False, "None": None}.get(text, text)
+    return values
+
+
+def _check_key(settings: type[Settings], part: str, key: str, value: Any) -> None:
+    if part not in settings.model_fields:
+        keys = ", ".join(settings.model_fields)
+        raise ConfigError(key, value, "there is no such key", f"the keys there are {keys}")
+
+
+def _settings_of(settings: type[Settings], part: str, key: str, value: Any) -> type[Settings]:
+    kind = settings.model_fields[part].annotation
+    if not (isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)):
+        raise ConfigError(key, value, f"{part} is a value and holds no keys", f"write {part}=... instead")
+    return kind  # type: ignore[return-value]

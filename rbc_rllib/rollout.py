@@ -1,0 +1,142 @@
+"""Play whole episodes of many economies at once, and turn what happened into advantages."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rbc_rllib.arrays import from_torch, to_torch
+from rbc_rllib.economy import GROUPS, Outcome, State
+from rbc_rllib.economy.actions import decode
+from rbc_rllib.modules import GroupModule, MultiHeadCategorical
+from rbc_rllib.vector_economy import VectorEconomy
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What the agents of one group saw, did and got: E economies, T quarters, K agents."""
+
+    observations: dict[str, Tensor]  # shared [E, T, G], private [E, T, K, P], perhaps action_mask [E, T, actions]
+    actions: Tensor  # [E, T, K, heads], or [E, T, K] where there is one head
+    action_logp: Tensor  # [E, T, K]
+    values: Tensor  # [E, T, K]
+    rewards: Tensor  # [E, T, K] in the economy's units
+    logits: Tensor  # [E, T, K, options], or [E, T, K, 0] where they were not asked for
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Whole episodes: the experience of each group, and the economy's own record of every quarter."""
+
+    experience: dict[str, Experience]
+    states: list[State]  # T, those in which actions were taken
+    outcomes: list[Outcome]  # T
+
+
+@torch.no_grad()
+def play(
+    economy: VectorEconomy,
+    modules: dict[str, GroupModule],
+    generator: torch.Generator,
+    *,
+    trained_consumers: int | None = None,
+    explore: bool = True,
+    keep_logits: bool = False,
+) -> Rollout:
+    """One episode of every economy, all agents acting by their group's module.
+
+    Arrays pass between the economy's library and torch through DLPack, on the device where both lie. With
+    `trained_consumers`, only the experience of that many consumers, drawn anew in each economy, is kept.
+    Without `explore`, every agent takes its most likely action.
+    """
+    params, xp, where = economy.params, economy.xp, economy.device
+    observations = economy.reset()
+    masks = {
+        group: to_torch(xp.asarray(mask, dtype=xp.uint8)).bool().expand(economy.num_envs, -1)
+        for group, mask in economy.action_masks.items()
+    }
+    torch_device = to_torch(observations["shared"]).device
+    nobody = torch.empty((economy.num_envs, 1, 0), device=torch_device)  # the planner's private observation
+    kept = _draw_consumers(economy, trained_consumers, generator, torch_device)
+
+    columns: dict[str, dict[str, list[Tensor]]] = {group: defaultdict(list) for group in GROUPS}
+    states: list[State] = []
+    outcomes: list[Outcome] = []
+    while True:
+        shared = to_torch(observations["shared"]).float()
+        indices: dict[str, Any] = {}
+        for group in GROUPS:
+            module = modules[group]
+            private = to_torch(observations[group]).float() if group in observations else nobody
+            seen = {"shared": shared, "private": private}
+            if group in masks:
+                seen["action_mask"] = masks[group]
+            embeddings = module.trunk(seen)
+            distribution = MultiHeadCategorical(module.logits(seen, embeddings), module.head_sizes)
+            chooser = distribution if explore else distribution.to_deterministic()
+            action = chooser.sample(generator=generator)
+            indices[group] = from_torch(action, xp)
+
+            if group == "consumer" and kept is not None:
+                seen["private"], action, embeddings = private[kept], action[kept], embeddings[kept]
+                distribution = MultiHeadCategorical(distribution.logits[kept], module.head_sizes)
+            column = columns[group]
+            for name, values in seen.items():
+                column[name].append(values)
+            column["actions"].append(action)
+            column["action_logp"].append(distribution.logp(action))
+            column["values"].append(module.compute_values({}, embeddings))
+            column["logits"].append(distribution.logits if keep_logits else distribution.logits[..., :0])
+
+        states.append(economy.state)
+        outcome = economy.step(decode(params, indices, xp, where))
+        outcomes.append(outcome)
+        rewards = {
+            "consumer": to_torch(outcome.consumer_reward),
+            "firm": to_torch(outcome.firm_reward),
+            "planner": to_torch(outcome.planner_reward)[:, None],
+        }
+        if kept is not None:
+            rewards["consumer"] = rewards["consumer"][kept]
+        for group in GROUPS:
+            columns[group]["rewards"].append(rewards[group].float())
+        if economy.done:
+            break
+        observations = economy.observe()
+
+    return Rollout({group: _experience(columns[group]) for group in GROUPS}, states, outcomes)
+
+
+def _draw_consumers(
+    economy: VectorEconomy, count: int | None, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor, Tensor] | None:
+    """Index [E, count] of consumers drawn without replacement in each economy; None for all of them."""
+    everyone = economy.params.num_consumers
+    if count is None or count >= everyone:
+        return None
+    lots = torch.rand((economy.num_envs, everyone), generator=generator, device=device)
+    drawn = lots.topk(count, dim=-1).indices
+    return torch.arange(economy.num_envs, device=device)[:, None], drawn
+
+
+def _experience(columns: dict[str, list[Tensor]]) -> Experience:
+    # Economy-major rows: half of the rows are whole economies, not the first half of all episodes.
+    stacked = {name: torch.stack(values, dim=1) for name, values in columns.items()}
+    observations = {name: stacked.pop(name) for name in ("shared", "private", "action_mask") if name in stacked}
+    return Experience(observations=observations, **stacked)
+
+
+def advantages(rewards: Tensor, values: Tensor, discount: float, gae_lambda: float) -> Tensor:
+    """Generalised advantage estimates `[E, T, K]` of episodes that end after T quarters (Schulman et al., 2016).
+
+    A[t] = delta[t] + discount * lambda * A[t+1], delta[t] = r[t] + discount * V[t+1] - V[t], with V[T] = A[T] = 0.
+    """
+    result = torch.empty_like(rewards)
+    following = following_value = torch.zeros_like(rewards[:, 0])
+    for t in range(rewards.shape[1] - 1, -1, -1):
+        delta = rewards[:, t] + discount * following_value - values[:, t]
+        following = delta + discount * gae_lambda * following
+        result[:, t], following_value = following, values[:, t]
+    return result

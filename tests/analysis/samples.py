@@ -1,0 +1,127 @@
+"""Result folders to read: as training writes them, with made-up curves and really played roll-outs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pandas
+
+from rbc_rllib.arrays import stack
+from rbc_rllib.economy import Actions, EconomyParameters, initial_state, step
+
+SMALL = EconomyParameters(num_consumers=12, num_firms=4)
+STAGES = ((0.0, "prices and wages widen"), (0.2, "taxes widen"), (0.4, "planner learns"))
+ENV_STEPS_PER_ITERATION = 1600
+
+LIVING = {
+    "social_welfare": 250.0,
+    "consumer_reward": 2.5,
+    "firm_reward": 90_000.0,
+    "hours": 480.0,
+    "output": 260.0,
+    "consumption": 1.9,
+    "exports": 60.0,
+    "price": 2000.0,
+    "wage": 9.0,
+    "income_tax_rate": 0.018,
+    "corporate_tax_rate": 0.72,
+    "trivial_share": 0.0,
+}
+DEAD = {name: 0.0 for name in LIVING} | {"price": 1200.0, "wage": 11.0, "trivial_share": 1.0}
+
+
+def write_trial(
+    experiment: Path,
+    name: str,
+    seed: int,
+    indicators: dict[str, float],
+    *,
+    iterations: int = 100,
+    evaluated: bool = True,
+    rollout: bool = False,
+    economy: EconomyParameters = SMALL,
+    learning_rate: float = 1e-3,
+    curriculum: dict[str, Any] | None = None,
+    stages: tuple[tuple[float, str], ...] = STAGES,
+    folder: str = "",
+) -> Path:
+    """A trial whose evaluation gives exactly `indicators`, and whose training came near them."""
+    trial = experiment / (folder or f"{name}_{seed}")
+    trial.mkdir(parents=True)
+    config = {
+        "name": name,
+        "seed": seed,
+        "economy": economy.model_dump(mode="json"),
+        "curriculum": {"total_env_steps": 160_000, "fixed_income_tax_rate": None} | (curriculum or {}),
+        "learning": {"learning_rate": {"consumer": learning_rate}},
+        "resources": {"num_env_runners": seed},
+    }
+    (trial / "config.json").write_text(json.dumps(config))
+    if iterations:
+        progress(indicators, iterations, stages, numpy.random.default_rng(seed)).to_csv(
+            trial / "progress.csv", index=False
+        )
+    if evaluated:
+        measured = {key: {"mean": value, "standard_error": 0.01 * abs(value)} for key, value in indicators.items()}
+        text = json.dumps({"episodes": 64, "seed": 1, "env_steps": 160_000, "indicators": measured})
+        (trial / "evaluation.json").write_text(text)
+    if rollout:
+        numpy.savez_compressed(trial / "rollout.npz", **played(economy, 4, numpy.random.default_rng(seed)))
+    return trial
+
+
+def progress(
+    indicators: dict[str, float],
+    iterations: int,
+    stages: tuple[tuple[float, str], ...],
+    rng: numpy.random.Generator,
+) -> pandas.DataFrame:
+    """Noisy curves that approach `indicators`, with columns that reports ignore."""
+    done = numpy.arange(1, iterations + 1) / 100
+    columns: dict[str, Any] = {
+        "training_iteration": numpy.arange(1, iterations + 1),
+        "env_steps": ENV_STEPS_PER_ITERATION * numpy.arange(1, iterations + 1),
+        "curriculum_stage": [[name for start, name in stages if share >= start][-1] for share in done],
+        "config/seed": 0,
+        "timers/sample": rng.random(iterations),
+        "learning/consumer/entropy": numpy.exp(-done),
+    }
+    for name, value in indicators.items():
+        noise = rng.normal(0, 0.08 * abs(value), iterations)
+        columns[f"economy/{name}"] = value * (1 - numpy.exp(-done / 0.15)) + noise
+    return pandas.DataFrame(columns)
+
+
+def played(
+    params: EconomyParameters,
+    num_envs: int,
+    rng: numpy.random.Generator,
+    policy: Callable[..., Actions] | None = None,
+) -> dict[str, numpy.ndarray]:
+    """The arrays of a roll-out file: one episode of `num_envs` economies."""
+    state, states, outcomes = initial_state(params, num_envs), [], []
+    for _ in range(params.episode_length):
+        states.append(state)
+        state, outcome = step(params, state, (policy or sensible_actions)(params, num_envs, rng))
+        outcomes.append(outcome)
+    return {f"state/{name}": values for name, values in stack(states).items()} | {
+        f"outcome/{name}": values for name, values in stack(outcomes).items()
+    }
+
+
+def sensible_actions(params: EconomyParameters, num_envs: int, rng: numpy.random.Generator) -> Actions:
+    """Consumers buy little and work half the time, firms charge much and pay little, the planner taxes firms."""
+    consumers, goods = params.num_consumers, params.num_firms
+    dearer = numpy.arange(goods) % 3  # firms differ
+    price = 3 + (rng.random((num_envs, goods)) < 0.3 * dearer) + (rng.random((num_envs, goods)) < 0.4)
+    wage = (rng.random((num_envs, goods)) < 0.5 + 0.2 * dearer).astype(int)
+    planner = numpy.where(rng.random(num_envs) < 0.7, 4, 3)
+    return Actions(
+        consumption=rng.binomial(10, 0.05, size=(num_envs, consumers, goods)),
+        hours_index=rng.binomial(4, 0.45, size=(num_envs, consumers)),
+        employer=rng.choice(goods, size=(num_envs, consumers), p=(1 + dearer) / (1 + dearer).sum()),
+        firm=price * len(params.wage_choices) + wage,
+        planner=planner,
+    )
