@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 DPI = 150
 GREY = "0.45"
@@ -14,7 +17,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, `width` by `height` inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05))
     FigureCanvasAgg(figure)
     return figure
 
@@ -32,8 +35,10 @@ def tidy(ax: Axes, title: str, ylabel: str) -> Axes:
 
 
 def colors(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name; after seven they repeat."""
-    return {name: COLORS[index % len(COLORS)] for index, name in enumerate(names)}
+    """A colour for each name: well apart for up to seven, from a colour map beyond."""
+    if len(names) <= len(COLORS):
+        return dict(zip(names, COLORS, strict=False))
+    return {name: to_hex(colormaps["turbo"](index / (len(names) - 1))) for index, name in enumerate(names)}
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -60,13 +60,18 @@ def compare(groups: dict[str, list[Trial]]) -> str:
         sentences.append(f"Trivial, and so left out of any comparison: {_listed(trivial)}.")
     if alive:
         sentences.append(f"Not trivial: {_listed(list(alive))}.")
+    unfinished = [name for name in groups if name not in finished]
+    if unfinished:
+        sentences.append(f"Unfinished, and so left out: {_listed(unfinished)}.")
     if mixed:
         sentences.append(f"Of {_listed(mixed)} only the seeds that are not trivial are compared.")
     if len(alive) > 1:
         sentences += [_ranking(name, alive) for name in COMPARED]
         sentences.append(_caution(alive))
         sentences.append(_welfare_note(alive))
-    elif alive:
+    elif not alive:
+        sentences.append("No finished treatment has numbers that can be compared.")
+    else:
         sentences.append("There is nothing to compare it with.")
     if alive:
         sentences.append("Not being trivial does not make a solution an equilibrium: that takes a best-response test.")
@@ -85,13 +90,17 @@ def _trivial_sentences(trivial: Sequence[Trial], chosen: Sequence[Trial]) -> lis
     for trial in trivial:
         causes.setdefault(_cause(trial), []).append(trial)
     return [
-        f"{_where(trials, chosen)}{cause}: the solution is trivial, not an equilibrium."
+        f"{_where(trials, chosen)}{cause}: {_state(trials)} trivial, not an equilibrium."
         for cause, trials in causes.items()
     ]
 
 
 def _unknown_sentences(unknown: Sequence[Trial]) -> list[str]:
     return [f"whether {_numbers(unknown)} ended trivial is unknown."] if unknown else []
+
+
+def _state(trials: Sequence[Trial]) -> str:
+    return "the solution is" if trials[0].finished else "so far this is"
 
 
 def _where(trials: Sequence[Trial], chosen: Sequence[Trial]) -> str:
@@ -132,9 +141,9 @@ def _living_sentences(alive: Sequence[Trial], chosen: Sequence[Trial]) -> list[s
     )
     taxes = "taxes are fixed: " if _has_fixed_taxes(first) else "the planner sets "
     return [
-        f"{_where(alive, chosen)}the solution is not trivial{partly}.",
-        f"a quarter brings a consumer {text('consumer_reward')} utility and a firm {text('firm_reward')} in profit"
-        f" after tax; a consumer works {text('hours')} hours and gets {text('consumption')} units.",
+        f"{_where(alive, chosen)}{_state(alive)} not trivial{partly}.",
+        f"mean rewards a quarter: consumer {text('consumer_reward')}, firm {text('firm_reward')};"
+        f" a consumer works {text('hours')} hours and gets {text('consumption')} units.",
         f"prices average {text('price')} a unit, wages {text('wage')} an hour.",
         f"{taxes}an income tax of {income} and a corporate tax of {corporate}"
         " (means over the quarters after the first, which is untaxed).",
@@ -209,7 +218,8 @@ def _interval_text(name: str, interval: Interval) -> str:
 
 
 def _numbers(trials: Sequence[Trial]) -> str:
-    return ("seed " if len(seeds(trials)) == 1 else "seeds ") + ", ".join(map(str, seeds(trials)))
+    numbers = [str(seed) for seed in seeds(trials)]
+    return ("seed " if len(numbers) == 1 else "seeds ") + _listed(numbers)
 
 
 def _count(number: int, noun: str) -> str:

@@ -22,7 +22,7 @@ from rbc_rllib.settings import ConfigError
 
 NOTE = (
     "Means a quarter over whole episodes and over seeds, trivial ones included; [low, high] is the 95% bootstrap"
-    " interval over seeds. Prices, wages and tax rates count the first quarter too, in which they are given, not chosen."
+    " interval over seeds. Prices, wages and tax rates count the first quarter too, in which they are given."
 )
 
 

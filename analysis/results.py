@@ -92,7 +92,8 @@ def load_trials(folder: str | Path) -> list[Trial]:
     if not configs:
         inside = sorted({path.parent.parent.name for path in folder.glob("*/*/config.json")})
         fix = f"name one of the experiments in it: {', '.join(inside)}" if inside else "give results/<experiment>"
-        raise ConfigError("folder", str(folder), "it holds no trial, that is no folder with a config.json", fix)
+        content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
+        raise ConfigError(str(folder), content, "it holds no trial, that is no folder with a config.json", fix)
     trials = [load_trial(path.parent) for path in configs]
     return sorted(trials, key=lambda trial: (treatment(trial), trial.seed, str(trial.path)))
 

@@ -88,6 +88,7 @@ def rollout_figure(data: Rollout, params: EconomyParameters | None = None) -> Fi
         panel(data, ax)
     if params is not None and not params.export_market:
         place = axes[1, 3].transAxes
+        axes[1, 3].set_yticks([0])
         axes[1, 3].text(0.5, 0.5, "closed economy:\nno export market", transform=place, ha="center", color=GREY)
     _legend(data, axes[0, 3])
     figure.suptitle(_title(data, params), fontsize=13, x=0.01, ha="left")
@@ -178,7 +179,14 @@ def _legend(data: Rollout, ax: Axes) -> None:
     }
     first = ax.legend(handles=elasticity, title="Firm's labor elasticity", loc="upper left", ncols=2, **look)
     ax.add_artist(first)
-    ax.legend(handles=capital, title="Firm's initial capital", loc="lower left", handlelength=3, **look)
+    ax.legend(
+        handles=capital,
+        title="Firm's initial capital",
+        loc="upper left",
+        bbox_to_anchor=(0, 0.56),
+        handlelength=3,
+        **look,
+    )
 
 
 def _thinned(levels: Mapping[float, Any]) -> list[float]:

@@ -1,20 +1,20 @@
 """Training curves: an indicator against env steps, a thin line a trial, a thick one for the treatment's mean."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy
 import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter, StrMethodFormatter
 from matplotlib.typing import LineStyleType
 
 from analysis.figures import GREY, colors, new_figure, tidy
 from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment
 
-SMOOTHING = 0.02  # of the training: the window over which the thick line is averaged
+SMOOTHING = 0.05  # of the training: the window over which the thick line is averaged
 
 
 def trial_curve(trial: Trial, indicator: str) -> pandas.Series:
@@ -26,7 +26,7 @@ def trial_curve(trial: Trial, indicator: str) -> pandas.Series:
 
 
 def mean_curve(trials: Sequence[Trial], indicator: str) -> pandas.Series:
-    """Mean over the trials of one treatment, smoothed by a centred moving average over 2% of the training.
+    """Mean over the trials of one treatment, smoothed by a centred moving average over 5% of the training.
 
     It covers the env steps that all finished trials have in common (all trials, where none is finished), so that
     a trial that stops early makes no jump.
@@ -51,7 +51,8 @@ def training_curve(trials: Sequence[Trial], ax: Axes, indicator: str, linestyle:
             curve = trial_curve(trial, indicator)
             ax.plot(curve.index, curve, color=color, linewidth=0.5, alpha=0.35, linestyle=linestyle, label="_trial")
         mean = mean_curve(groups[name], indicator)
-        ax.plot(mean.index, mean, color=color, linewidth=2, linestyle=linestyle, label=name)
+        marker = "o" if len(mean) == 1 else "None"
+        ax.plot(mean.index, mean, color=color, linewidth=2, linestyle=linestyle, marker=marker, label=name)
     ax.set_xlabel("env steps (economy-quarters)", fontsize=9.5)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.margins(x=0.01)
@@ -67,36 +68,30 @@ def stage_starts(trial: Trial) -> list[tuple[float, str]]:
     return [(float(row.env_steps), str(row.curriculum_stage)) for row in stages[changed].itertuples()]
 
 
-def stage_lines(trials: Sequence[Trial], ax: Axes) -> Axes:
-    """Faint vertical lines where a curriculum stage begins, with its name; grey where all treatments share it.
+def stage_lines(trials: Sequence[Trial], ax: Axes, labels: Mapping[str, str] | None = None) -> Axes:
+    """Faint vertical lines where a curriculum stage begins, with its name or what `labels` says for that name.
 
-    A treatment of a single stage has no boundary and gets no lines.
+    They are grey where all staged treatments share them, else in a treatment's colour. A treatment of a single stage
+    has no boundary and gets none.
     """
-    groups = by_treatment(trials)
-    starts = {name: max((stage_starts(trial) for trial in members), key=len) for name, members in groups.items()}
-    staged = {name: stages for name, stages in starts.items() if len(stages) > 1}
-    color = colors(list(groups))
-    owners: dict[tuple[float, str], list[str]] = {}
-    for name, stages in staged.items():
-        for stage in stages:
-            owners.setdefault(stage, []).append(name)
-    for (steps, label), names in owners.items():
-        shade = GREY if len(names) == len(staged) else color[names[0]]
-        ax.axvline(steps, color=shade, linewidth=0.8, alpha=0.4, zorder=0)
-        top = ax.get_xaxis_transform()
-        ax.annotate(
-            label,
-            xy=(steps, 1),
-            xycoords=top,
-            xytext=(2, -1),
-            textcoords="offset points",
-            rotation=90,
-            ha="left",
-            va="top",
-            fontsize=7.5,
-            color=shade,
-        )
+    staged = _staged(trials)
+    color = colors(list(by_treatment(trials)))
+    for steps in sorted({steps for starts in staged.values() for steps, _ in starts}):
+        here = {name: stage for name, starts in staged.items() for start, stage in starts if start == steps}
+        shade = GREY if len(here) == len(staged) else color[next(iter(here))]
+        ax.axvline(steps, color=shade, linewidth=0.8, alpha=0.45, zorder=0)
+        text = " / ".join(dict.fromkeys((labels or {}).get(stage, stage) for stage in here.values()))
+        place = ax.get_xaxis_transform()
+        rotation = 0 if labels else 90
+        ax.text(steps, 1, f" {text} ", transform=place, rotation=rotation, ha="left", va="top", fontsize=8, color=shade)
     return ax
+
+
+def _staged(trials: Sequence[Trial]) -> dict[str, list[tuple[float, str]]]:
+    """The stage starts of each treatment that has more than one stage, from its trial that came furthest."""
+    groups = by_treatment(trials).items()
+    starts = {name: max((stage_starts(trial) for trial in members), key=len) for name, members in groups}
+    return {name: stages for name, stages in starts.items() if len(stages) > 1}
 
 
 def training_figure(trials: Sequence[Trial]) -> Figure:
@@ -107,6 +102,7 @@ def training_figure(trials: Sequence[Trial]) -> Figure:
         quantity = BY_NAME[name]
         training_curve(trials, tidy(ax, quantity.label.capitalize(), quantity.unit), name)
     axes[1].yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes[3].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
     taxes = tidy(axes[5], "Tax rates", "share")
     training_curve(trials, taxes, "income_tax_rate", linestyle=":")
@@ -119,10 +115,27 @@ def training_figure(trials: Sequence[Trial]) -> Figure:
     ]
     taxes.legend(handles=lines, frameon=False, fontsize=9)
 
+    ordered = sorted({start for starts in _staged(trials).values() for start in starts})
+    numbers = {stage: str(number) for number, stage in enumerate(dict.fromkeys(stage for _, stage in ordered), start=1)}
     for ax in axes:
-        stage_lines(trials, ax)
+        stage_lines(trials, ax, numbers)
     handles = [line for line in axes[0].get_lines() if not str(line.get_label()).startswith("_")]
     if handles:
-        figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9.5)
-    figure.suptitle("Training: thin lines are trials, thick ones means over seeds", fontsize=13, x=0.01, ha="left")
+        key = ",  ".join(f"{number} {stage}" for stage, number in numbers.items())
+        figure.legend(
+            handles=handles,
+            title=f"Vertical lines, curriculum stages:  {key}" if numbers else None,
+            loc="outside lower left",
+            ncols=min(5, len(handles)),
+            alignment="left",
+            frameon=False,
+            fontsize=9.5,
+            title_fontsize=9.5,
+        )
+    figure.suptitle(
+        "Training: thin lines are trials, thick ones means over seeds (trivial ones included)",
+        fontsize=13,
+        x=0.01,
+        ha="left",
+    )
     return figure

@@ -89,6 +89,6 @@ def _fix(settings: type[Settings], path: list[str]) -> str:
     if field is None or field.is_required():
         return "give it a value of that kind"
     default = field.get_default(call_default_factory=False)
-    if default is None or isinstance(default, Settings):
+    if field.default_factory is not None or default is None or isinstance(default, Settings):
         return "leave it out to get the default"
     return f"the default is {default!r}"

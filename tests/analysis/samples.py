@@ -29,7 +29,7 @@ LIVING = {
     "corporate_tax_rate": 0.72,
     "trivial_share": 0.0,
 }
-DEAD = {name: 0.0 for name in LIVING} | {"price": 1200.0, "wage": 11.0, "trivial_share": 1.0}
+DEAD = dict.fromkeys(LIVING, 0.0) | {"price": 1200.0, "wage": 11.0, "trivial_share": 1.0}
 
 
 def write_trial(

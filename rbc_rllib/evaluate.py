@@ -1,0 +1,137 @@
+"""Frozen policies on held-out episodes.
+
+    python -m rbc_rllib.evaluate results/quickstart/full_curriculum_seed0
+    python -m rbc_rllib.evaluate results/quickstart --episodes 256 --seed 7
+
+Plays a finished or interrupted trial (or each trial of a folder) from its last checkpoint in the economy itself (whole
+menus, real penalties), prints every indicator with its standard error over episodes, and writes `evaluation.json`,
+`rollout.npz` and `rollout.png` into the trial's folder.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core.rl_module.rl_module import RLModule
+
+from analysis.results import load_trials
+from analysis.rollout import save_rollout
+from rbc_rllib.arrays import array_library, stack, to_numpy
+from rbc_rllib.economy import GROUPS
+from rbc_rllib.economy.indicators import episode_indicators
+from rbc_rllib.env_runner import stream_seed
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.modules import GroupModule
+from rbc_rllib.rollout import play
+from rbc_rllib.settings import ConfigError
+from rbc_rllib.vector_economy import VectorEconomy
+
+HELD_OUT = 2**30
+"""Index of the random stream of evaluations: no runner ever draws from it."""
+
+ECONOMIES_AT_ONCE = 64
+MODULES = Path("learner_group") / "learner" / "rl_module"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What frozen policies did on held-out episodes."""
+
+    indicators: dict[str, np.ndarray]  # [episodes] each
+    rollout: dict[str, np.ndarray]  # `state/<field>` and `outcome/<field>`, [T, E, ...], of the first economies
+
+    @property
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Mean and standard error over episodes of each indicator."""
+        return {
+            name: {
+                "mean": float(values.mean()),
+                "standard_error": float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0,
+            }
+            for name, values in sorted(self.indicators.items())
+        }
+
+
+def last_checkpoint(trial_folder: Path) -> Path:
+    """The newest checkpoint in a trial's folder; raises `ConfigError` where there is none."""
+    checkpoints = sorted(path for path in trial_folder.glob("checkpoint_*") if (path / MODULES).is_dir())
+    if not checkpoints:
+        raise ConfigError("trial", str(trial_folder), "it holds no checkpoint", "train it first, or name another trial")
+    return checkpoints[-1]
+
+
+def load_modules(checkpoint: Path) -> dict[str, GroupModule]:
+    """The groups' networks as they were in `checkpoint`, frozen, on the CPU."""
+    modules = {group: RLModule.from_checkpoint(checkpoint.absolute() / MODULES / group) for group in GROUPS}
+    for module in modules.values():
+        module.eval().requires_grad_(False)
+    return modules
+
+
+def evaluate(experiment: ExperimentConfig, modules: dict[str, GroupModule], episodes: int, seed: int) -> Evaluation:
+    """Play `episodes` episodes of the economy in which training ends; the same seed gives the same numbers."""
+    num_envs = min(episodes, ECONOMIES_AT_ONCE)
+    economy = VectorEconomy(
+        experiment.economy, num_envs, array_library("numpy"), experiment.learning.observation_encodings
+    )
+    economy.restrict(experiment.curriculum.final().ranges)
+    generator = torch.Generator().manual_seed(stream_seed(seed, HELD_OUT, 0))
+    parts: list[dict[str, np.ndarray]] = []
+    kept: dict[str, np.ndarray] = {}
+    for _ in range(-(-episodes // num_envs)):
+        played = play(economy, modules, generator, trained_consumers=1)
+        states, outcomes = stack(played.states), stack(played.outcomes)
+        indicators = episode_indicators(experiment.economy, states, outcomes)
+        parts.append({name: to_numpy(values) for name, values in indicators.items()})
+        if not kept:
+            first = slice(0, min(num_envs, experiment.learning.economies_per_update))
+            kept = {f"state/{name}": to_numpy(values)[:, first] for name, values in states.items()}
+            kept |= {f"outcome/{name}": to_numpy(values)[:, first] for name, values in outcomes.items()}
+    joined = {name: np.concatenate([part[name] for part in parts])[:episodes] for name in parts[0]}
+    return Evaluation(joined, kept)
+
+
+def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | None = None) -> Evaluation:
+    """Evaluate a trial's last checkpoint and write `evaluation.json`, `rollout.npz` and `rollout.png` beside it."""
+    experiment = ExperimentConfig.from_json(trial_folder / "config.json")
+    checkpoint = last_checkpoint(trial_folder)
+    episodes = episodes or experiment.evaluation_episodes
+    seed = experiment.seed if seed is None else seed
+    result = evaluate(experiment, load_modules(checkpoint), episodes, seed)
+    record = {
+        "episodes": episodes,
+        "seed": seed,
+        "checkpoint": checkpoint.name,
+        "indicators": result.summary,
+    }
+    (trial_folder / "evaluation.json").write_text(json.dumps(record, indent=2) + "\n")
+    np.savez_compressed(trial_folder / "rollout.npz", **result.rollout)
+    save_rollout(trial_folder / "rollout.npz", trial_folder / "rollout.png")
+    return result
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rbc_rllib.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="a trial's folder, or a folder of trials")
+    parser.add_argument("--episodes", type=int, help="held-out episodes (default: the experiment's)")
+    parser.add_argument("--seed", type=int, help="seed of the held-out episodes (default: the experiment's)")
+    options = parser.parse_args(arguments)
+    try:
+        for folder in [trial.path for trial in load_trials(options.run)]:
+            result = evaluate_trial(folder, options.episodes, options.seed)
+            print(f"{folder}: {len(next(iter(result.indicators.values())))} held-out episodes")
+            for name, number in result.summary.items():
+                print(f"  {name:<20} {number['mean']:>14,.4g} +- {number['standard_error']:.2g}")
+    except ConfigError as error:
+        parser.exit(2, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Train a sweep of experiments under Ray Tune, on this machine or on a Ray cluster.
+
+    python -m rbc_rllib.sweep                                  # full curriculum against plain PPO, 10 minutes
+    python -m rbc_rllib.sweep smoke                            # 30 seconds, a small economy
+    python -m rbc_rllib.sweep open_economy --set learning.trained_consumers=100
+    python -m rbc_rllib.sweep curriculum_search --results /shared/results
+    python -m rbc_rllib.sweep quickstart --resume              # finish an interrupted sweep
+    ray job submit --working-dir . -- python -m rbc_rllib.sweep
+
+A sweep is a module of `tune_configs/`. Prints a line for each trial now and then, and in the end a table and, in
+words, what happened. Everything is in `results/<sweep>/<trial>/`: the complete config, progress.csv, TensorBoard
+events, checkpoints, the evaluation on held-out episodes, and a roll-out as arrays and as a figure.
+"""
+
+from pathlib import Path
+
+from rbc_rllib.commands import find_sweep, parser, refused
+from rbc_rllib.experiment import parse_assignments
+from rbc_rllib.launch import run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    command = parser("sweep", __doc__ or "")
+    command.add_argument("name", nargs="?", default="quickstart", help="a module of tune_configs/ (default: quickstart)")
+    options = command.parse_args(arguments)
+    with refused(command):
+        sweep = find_sweep(options.name).with_values(parse_assignments(options.set))
+        run(sweep, options.name, Path(options.results), options.resume)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`Trial`: one training run as Tune sees it. Its config is an `ExperimentConfig` plus sampled values; its results are
+in economic words."""
+
+import math
+from typing import Any
+
+import torch
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+
+from callbacks import curriculum_callbacks
+from callbacks.penalty_annealing import PENALTY_COEFFICIENT
+from rbc_rllib.algorithm import EconomyPPO, algorithm_config
+from rbc_rllib.economy import GROUPS
+from rbc_rllib.economy.actions import group_sizes
+from rbc_rllib.env_runner import ECONOMY_RESULTS
+from rbc_rllib.experiment import ExperimentConfig
+
+LEARNER_WORDS = {
+    "policy_loss": "policy_loss",
+    "vf_loss": "value_loss",
+    "entropy": "entropy",
+    "gradients_default_optimizer_global_norm": "gradient_norm",
+    "default_optimizer_learning_rate": "learning_rate",
+}
+KEPT = ("training_iteration", "time_this_iter_s", "time_total_s", "done", "trial_id", "date", "timestamp", "pid")
+
+
+def experiment_of(trial_config: dict[str, Any]) -> ExperimentConfig:
+    """The experiment of a Tune trial: `{"experiment": {...}, "values": {dotted key: sampled value}}`."""
+    return ExperimentConfig(**trial_config["experiment"]).with_values(trial_config.get("values", {}))
+
+
+class Trial(EconomyPPO):
+    """Trains one `ExperimentConfig` with its curriculum until `curriculum.total_env_steps`."""
+
+    def __init__(self, config: dict[str, Any], **kwargs: Any):
+        self.trial_config = config
+        self.experiment = experiment_of(config)
+        self._reported_env_steps = 0
+        torch.set_num_threads(self.experiment.resources.torch_threads)
+        super().__init__(algorithm_config(self.experiment, curriculum_callbacks(self.experiment.curriculum)), **kwargs)
+
+    @classmethod
+    def default_resource_request(cls, config: Any) -> Any:
+        """CPUs and GPUs for this process, its runners and its learners."""
+        return EconomyPPO.default_resource_request(algorithm_config(experiment_of(config)))
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple, dict[str, Any]]:
+        """What `from_checkpoint` builds a trial from."""
+        return (self.trial_config,), {}
+
+    def log_result(self, result: dict[str, Any]) -> None:
+        """Run RLlib's callbacks on its own result, then put the report in its place."""
+        super().log_result(result)
+        report = self._report(result)
+        result.clear()
+        result.update(report)
+
+    def _report(self, result: dict[str, Any]) -> dict[str, Any]:
+        curriculum, steps = self.experiment.curriculum, self.env_steps
+        # The callbacks set the stage between iterations: this one was played in the stage of its first step.
+        stage = curriculum.at(self._reported_env_steps)
+        seconds = result["time_this_iter_s"]
+        agents = sum(group_sizes(self.experiment.economy).values())
+        steps_now = steps - self._reported_env_steps
+        self._reported_env_steps = steps
+        remaining = max(0, curriculum.total_env_steps - steps)
+        learners = result.get(LEARNER_RESULTS, {})
+        return {
+            **{key: result[key] for key in KEPT if key in result},
+            "done": steps >= curriculum.total_env_steps,
+            "env_steps": steps,
+            "curriculum_stage": stage.name,
+            "economy": _floats(result.get(ENV_RUNNER_RESULTS, {}).get(ECONOMY_RESULTS, {})),
+            "curriculum": {
+                "labor_disutility_scale": stage.labor_disutility_scale,
+                "price_high": stage.ranges.price[1],
+                "wage_high": stage.ranges.wage[1],
+                "income_tax_high": stage.ranges.income_tax_rate[1],
+                "corporate_tax_high": stage.ranges.corporate_tax_rate[1],
+                "penalty_coefficient": self.experiment.economy.penalty_coefficient
+                + float(result.get(PENALTY_COEFFICIENT, 0.0)),
+                "entropy_coeff": dict(stage.entropy_coeff),
+            },
+            "learning": {
+                group: {
+                    word: float(learners[group][key])
+                    for key, word in LEARNER_WORDS.items()
+                    if key in learners.get(group, {}) and not math.isnan(learners[group][key])
+                }
+                for group in GROUPS
+            },
+            "agent_steps_per_second": steps_now * agents / seconds,
+            "seconds_left": remaining / steps_now * seconds if steps_now else math.nan,
+        }
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Go on where the checkpoint was written."""
+        super().load_checkpoint(checkpoint_dir)
+        self._reported_env_steps = self.env_steps
+
+
+def _floats(values: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in sorted(values.items())}

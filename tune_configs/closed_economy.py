@@ -1,0 +1,19 @@
+"""The closed economy, without an export market, under both definitions of social welfare, three seeds each."""
+
+from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.launch import Sweep
+
+SEEDS = (0, 1, 2)
+
+SWEEP = Sweep(
+    experiments=tuple(
+        ExperimentConfig(
+            name=f"closed_{welfare}",
+            seed=seed,
+            economy=EconomyParameters(export_market=False, planner_welfare=welfare),
+        )
+        for welfare in ("consumer", "total")
+        for seed in SEEDS
+    )
+)

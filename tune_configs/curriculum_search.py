@@ -1,0 +1,38 @@
+"""Which part of the curriculum does the work? A random search over its switches and numbers.
+
+Each trial draws which parts are on and how slow they are; poor ones are stopped early (ASHA, by env steps).
+"""
+
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+
+from rbc_rllib.curriculum import Curriculum
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.launch import Sweep
+
+TOTAL_ENV_STEPS = Curriculum().total_env_steps
+
+SWEEP = Sweep(
+    experiments=(ExperimentConfig(name="curriculum"),),
+    search_space={
+        "seed": tune.randint(0, 1_000_000),
+        "curriculum.staged_training": tune.choice([True, False]),
+        "curriculum.annealed_ranges": tune.choice([True, False]),
+        "curriculum.annealed_labor_disutility": tune.choice([True, False]),
+        "curriculum.annealed_entropy": tune.choice([True, False]),
+        "curriculum.firm_range_end": tune.uniform(0.05, 0.2),
+        "curriculum.tax_range_end": tune.uniform(0.25, 0.6),
+        "curriculum.labor_disutility_time_constant": tune.loguniform(0.01, 0.2),
+        "curriculum.entropy_time_constant": tune.loguniform(0.02, 0.2),
+        "learning.learning_rate.planner": tune.loguniform(1e-4, 1e-3),
+    },
+    num_samples=24,
+    tune_config={
+        "metric": "economy/social_welfare",
+        "mode": "max",
+        # The curriculum itself depresses welfare for a while: nothing is stopped before its stages are over.
+        "scheduler": ASHAScheduler(
+            time_attr="env_steps", max_t=TOTAL_ENV_STEPS, grace_period=int(0.7 * TOTAL_ENV_STEPS), reduction_factor=2
+        ),
+    },
+)
