@@ -104,7 +104,7 @@ def _state(trials: Sequence[Trial]) -> str:
 
 
 def _where(trials: Sequence[Trial], chosen: Sequence[Trial]) -> str:
-    """`With seeds 1, 2 `, or nothing where that is all of them."""
+    """`with seeds 1 and 2 `, or nothing where that is all of them."""
     return "" if len(trials) == len(chosen) else f"with {_numbers(trials)} "
 
 

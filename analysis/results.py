@@ -76,7 +76,7 @@ def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
         settings = [_settings(trial.config) for trial in members]
         keys = {key: None for each in settings for key in each}
         differing = [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
-        for trial, each in zip(members, settings, strict=True):
+        for trial, each in sorted(zip(members, settings, strict=True), key=lambda pair: _order(pair[1], differing)):
             values = ", ".join(f"{key}={_short(each.get(key))}" for key in differing)
             groups.setdefault(f"{name} [{values}]" if differing else name, []).append(trial)
     return groups
@@ -146,6 +146,12 @@ def _settings(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             settings[f"{prefix}{key}"] = value
     return settings
+
+
+def _order(settings: dict[str, Any], keys: Sequence[str]) -> list[tuple[float, str]]:
+    """Sorts numbers by size and everything else by its text."""
+    values = [settings.get(key) for key in keys]
+    return [(value, "") if isinstance(value, int | float) else (0.0, repr(value)) for value in values]
 
 
 def _short(value: Any) -> str:

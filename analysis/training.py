@@ -14,6 +14,7 @@ from analysis.figures import GREY, colors, new_figure, tidy
 from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment
 
+LEGEND_LETTERS = 170  # that fit into one row
 SMOOTHING = 0.05  # of the training: the window over which the thick line is averaged
 
 
@@ -126,7 +127,7 @@ def training_figure(trials: Sequence[Trial]) -> Figure:
             handles=handles,
             title=f"Vertical lines, curriculum stages:  {key}" if numbers else None,
             loc="outside lower left",
-            ncols=min(5, len(handles)),
+            ncols=max(1, min(5, LEGEND_LETTERS // max(len(str(line.get_label())) + 10 for line in handles))),
             alignment="left",
             frameon=False,
             fontsize=9.5,

@@ -1,5 +1,6 @@
 """Start or resume an experiment: one Tune run, whose trials end as folders that tell everything about them."""
 
+import logging
 import os
 import signal
 import sys
@@ -58,6 +59,9 @@ def run(sweep: Sweep, name: str, results: Path, resume: bool, progress: bool = T
     An existing folder is refused unless `resume`, which finishes what is unfinished in it. Raises `ConfigError` there,
     and `SystemExit` when trials failed or the run was interrupted.
     """
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # our progress lines instead of Tune's tables
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
     folder = results.absolute() / name
     how_to_resume = f"{' '.join(_command())} --resume"
     interruption = Interruption()
@@ -133,17 +137,11 @@ def _start_ray() -> None:
     """Join the cluster of `RAY_ADDRESS` (as `ray job submit` sets it), or start Ray on this machine."""
     if ray.is_initialized():
         return
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
     # Workers import this project from where the driver does.
     paths = os.pathsep.join([str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {"env_vars": {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}}
     in_cluster = "RAY_ADDRESS" in os.environ
-    ray.init(
-        log_to_driver=False,
-        logging_level="ERROR",
-        runtime_env={} if in_cluster else environment,
-        **({} if in_cluster else {"include_dashboard": None}),
-    )
+    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=None if in_cluster else environment)
 
 
 class ConfigFile(tune.Callback):

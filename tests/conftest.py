@@ -1,10 +1,27 @@
 """Fixtures that every test may ask for."""
 
 import numpy
+from pathlib import Path
+
 import pytest
+
+REPOSITORY = Path(__file__).parent.parent
 
 
 @pytest.fixture
 def rng() -> numpy.random.Generator:
     """A generator with the same numbers in every run and in every test."""
     return numpy.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def ray_on_this_machine():
+    """A local Ray without dashboard, whose logical CPUs are enough for two runners and two learners."""
+    import ray
+
+    ray.init(
+        address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        runtime_env={"env_vars": {"PYTHONPATH": str(REPOSITORY)}},
+    )
+    yield
+    ray.shutdown()
