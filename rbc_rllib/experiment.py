@@ -101,11 +101,12 @@ class ExperimentConfig(Settings):
         nested = self.model_dump(exclude_unset=True)
         for key, value in values.items():
             *path, last = key.split(".")
-            inner, kind = nested, type(self)
+            inner, kind, held = nested, type(self), self
             for depth, part in enumerate(path):
                 _check_key(kind, part, ".".join(path[: depth + 1]), value)
                 kind = _settings_of(kind, part, key, value)
-                inner = inner.setdefault(part, {})
+                held = getattr(held, part)
+                inner = inner.setdefault(part, held.model_dump(exclude_unset=True))
             _check_key(kind, last, key, value)
             inner[last] = value
         return type(self)(**nested)

@@ -14,7 +14,7 @@ def affordable_demand(demand: Array, prices: Array, budget: Array) -> Array:
     beyond = cost > budget
     scale = xp.where(
         beyond,
-        xp.clip(budget, 0.0, None) / xp.where(beyond & (cost > 0), cost, xp.ones_like(cost)),
+        xp.maximum(budget, 0.0) / xp.where(beyond & (cost > 0), cost, xp.ones_like(cost)),
         xp.ones_like(cost),
     )
     return demand * scale[:, :, None]
@@ -40,4 +40,4 @@ def utility(params: EconomyParameters, consumption: Array, hours: Array, labor_d
 
 def earn_interest(params: EconomyParameters, budget: Array) -> Array:
     """Interest on a positive budget; debt bears none."""
-    return params.interest_rate * namespace(budget).clip(budget, 0.0, None)
+    return params.interest_rate * namespace(budget).maximum(budget, 0.0)

@@ -20,7 +20,7 @@ def split_income(params: EconomyParameters, revenue: Array, labor_cost: Array) -
     investment = max(investment_share * income, 0); profit = income - investment.
     """
     income = revenue - labor_cost
-    investment = namespace(income).clip(params.investment_share * income, 0.0, None)
+    investment = namespace(income).maximum(params.investment_share * income, 0.0)
     return investment, income - investment
 
 
@@ -30,5 +30,5 @@ def ponzi_penalty(params: EconomyParameters, firm_budget: Array, last_quarter: A
     Args: firm_budget `[E, F]` after the quarter, last_quarter `[E]` bool.
     """
     xp = namespace(firm_budget)
-    debt = xp.clip(-firm_budget, 0.0, None)
+    debt = xp.maximum(-firm_budget, 0.0)
     return xp.where(last_quarter[:, None], params.penalty_coefficient * debt / 100.0, xp.zeros_like(debt))

@@ -70,6 +70,6 @@ def episode_indicators(
         "corporate_tax_rate": per_quarter(states["corporate_tax_rate"]),
         "tax_revenue": per_quarter(outcomes["tax_revenue"]),  # of the whole economy
         "gini_consumption": gini(xp.sum(consumption, axis=0)),  # of what consumers got over the episode
-        "firm_debt": xp.mean(xp.clip(-states["firm_budget"][-1, ...], 0.0, None), axis=1),  # at the last decision
+        "firm_debt": xp.mean(xp.maximum(-states["firm_budget"][-1, ...], 0.0), axis=1),  # at the last decision
         "trivial_share": xp.astype(trivial, prices.dtype),
     }

@@ -39,5 +39,5 @@ def export(params: EconomyParameters, prices: Array, unsold: Array) -> Array:
     xp = namespace(prices)
     if not params.export_market:
         return xp.zeros_like(unsold)
-    wanted = xp.clip(unsold, 0.0, params.export_quantity)
+    wanted = xp.minimum(unsold, params.export_quantity)
     return xp.where(prices >= params.export_price, wanted, xp.zeros_like(wanted))

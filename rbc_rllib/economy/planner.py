@@ -6,7 +6,7 @@ from rbc_rllib.economy.parameters import EconomyParameters
 
 def tax(wage_income: Array, profit: Array, income_tax_rate: Array, corporate_tax_rate: Array) -> tuple[Array, Array]:
     """Income tax `[E, C]` on wage income and corporate tax `[E, F]` on positive profit, at flat rates `[E]`."""
-    taxable = namespace(profit).clip(profit, 0.0, None)
+    taxable = namespace(profit).maximum(profit, 0.0)
     return income_tax_rate[:, None] * wage_income, corporate_tax_rate[:, None] * taxable
 
 

@@ -1,0 +1,199 @@
+"""The commands as a user types them: what they write, print and refuse; interruption and resumption; a Ray job."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHORT = ["--set", "curriculum.total_env_steps=2000"]
+TRIAL_FILES = {"config.json", "progress.csv", "evaluation.json", "rollout.npz", "rollout.png"}
+
+
+def start(*arguments: str, **variables: str) -> subprocess.Popen:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | variables
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+
+
+def finish(process: subprocess.Popen, seconds: float = 240) -> str:
+    output, _ = process.communicate(timeout=seconds)
+    return output
+
+
+def rows(trial: Path) -> list[dict[str, str]]:
+    with (trial / "progress.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The output and the results of one short sweep."""
+    results = tmp_path_factory.mktemp("results")
+    process = start("rbc_rllib.sweep", "smoke", *SHORT, "--results", str(results))
+    output = finish(process)
+    assert process.returncode == 0, output
+    return results, output
+
+
+def test_a_sweep_leaves_everything_about_a_trial_in_its_folder(finished):
+    results, _ = finished
+    trial = results / "smoke" / "smoke_seed0"
+    names = {path.name for path in trial.iterdir()}
+    assert names >= TRIAL_FILES
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert any(name.startswith("checkpoint_") for name in names)
+    config = json.loads((trial / "config.json").read_text())
+    assert config["curriculum"]["total_env_steps"] == 2000
+    assert config["economy"]["labor_elasticities"] == [0.2, 0.3, 0.4]
+    assert (trial / "rollout.png").read_bytes()[:4] == b"\x89PNG"
+    rollout = np.load(trial / "rollout.npz")
+    assert rollout["state/prices"].shape == (10, 8, 3)
+    assert rollout["outcome/consumption"].shape == (10, 8, 10, 3)
+
+
+def test_progress_is_in_economic_words(finished):
+    results, _ = finished
+    last = rows(results / "smoke" / "smoke_seed0")[-1]
+    assert int(last["env_steps"]) == 2000
+    words = ("social_welfare consumer_reward firm_reward hours output consumption exports price wage income_tax_rate "
+             "corporate_tax_rate tax_revenue gini_consumption trivial_share").split()
+    for word in words:
+        assert np.isfinite(float(last[f"economy/{word}"])), word
+    assert last["curriculum_stage"] == "planner learns"
+    assert float(last["agent_steps_per_second"]) > 0
+
+
+def test_a_sweep_prints_where_it_stands_and_what_happened(finished):
+    _, output = finished
+    assert "smoke_seed0" in output
+    for word in ("welfare", "hours", "price", "wage", "taxes", "agent-steps/s", "left", "trivial"):
+        assert word in output, output
+    assert "Traceback" not in output
+    assert "WARNING" not in output
+
+
+def test_results_are_never_overwritten_and_a_finished_run_resumes_to_itself(finished):
+    results, _ = finished
+    before = (results / "smoke" / "smoke_seed0" / "progress.csv").read_bytes()
+    process = start("rbc_rllib.sweep", "smoke", *SHORT, "--results", str(results))
+    output = finish(process)
+    assert process.returncode == 2
+    assert "holds an earlier run" in output
+    assert "--resume" in output
+    assert "Traceback" not in output
+    process = start("rbc_rllib.sweep", "smoke", *SHORT, "--results", str(results), "--resume")
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert (results / "smoke" / "smoke_seed0" / "progress.csv").read_bytes() == before
+
+
+def test_evaluation_of_a_trial_repeats_with_its_seed(finished):
+    trial = finished[0] / "smoke" / "smoke_seed0"
+    numbers = []
+    for seed in ("5", "5", "6"):
+        process = start("rbc_rllib.evaluate", str(trial), "--episodes", "8", "--seed", seed)
+        output = finish(process)
+        assert process.returncode == 0, output
+        numbers.append(json.loads((trial / "evaluation.json").read_text())["indicators"])
+    assert numbers[0] == numbers[1] != numbers[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rbc_rllib.sweep", "nonsense"], ["nonsense", "quickstart"]),
+        (["rbc_rllib.sweep", "smoke", "--set", "economy.num_frims=3"], ["economy.num_frims", "3", "num_firms"]),
+        (["rbc_rllib.sweep", "smoke", "--set", "learning.clip_param=-1"], ["learning.clip_param", "-1", "greater"]),
+        (["rbc_rllib.train", "--config", "smoke", "--set", "seed"], ["key=value"]),
+        (["rbc_rllib.train", "--config", "smoke", "--resume", "--results", "nowhere"], ["nothing", "no run"]),
+        (["rbc_rllib.evaluate", "nowhere"], ["nowhere", "no trial"]),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_starts_nothing(arguments, words):
+    process = start(*arguments)
+    output = finish(process)
+    assert process.returncode == 2
+    assert any(word in output for word in words[-2:]) and words[0 if len(words) == 1 else 0].split("nothing")[0] in output
+    assert len(output.strip().splitlines()) == 1
+    assert not (ROOT / "nowhere").exists()
+
+
+@pytest.mark.parametrize("module", ["train", "sweep", "evaluate"])
+def test_help_has_examples(module):
+    process = start(f"rbc_rllib.{module}", "--help")
+    output = finish(process)
+    assert process.returncode == 0
+    assert f"python -m rbc_rllib.{module}" in output.split("options:")[0].split("usage:")[1][10:]
+
+
+def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(tmp_path):
+    """The resumed training ends in the very numbers of one that was never interrupted."""
+    arguments = ["rbc_rllib.train", "--config", "smoke", "--set", "curriculum.total_env_steps=24000"]
+    whole = start(*arguments, "--results", str(tmp_path / "whole"))
+    output = finish(whole)
+    assert whole.returncode == 0, output
+
+    process = start(*arguments, "--results", str(tmp_path / "cut"))
+    assert "smoke_seed0" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output = finish(process)
+    assert process.returncode == 130, output
+    assert "--resume" in output
+    trial = tmp_path / "cut" / "train-smoke" / "smoke_seed0"
+    assert list(trial.glob("checkpoint_*"))
+    steps = int(rows(trial)[-1]["env_steps"])
+    assert steps < 24000
+
+    process = start(*arguments, "--results", str(tmp_path / "cut"), "--resume")
+    output = finish(process)
+    assert process.returncode == 0, output
+    resumed = {row["env_steps"]: row for row in rows(trial)}
+    straight = {row["env_steps"]: row for row in rows(tmp_path / "whole" / "train-smoke" / "smoke_seed0")}
+    assert resumed.keys() == straight.keys()
+    economic = [name for name in straight["24000"] if name.split("/")[0] in ("economy", "curriculum", "learning")]
+    for step, row in straight.items():
+        assert {name: resumed[step][name] for name in economic} == {name: row[name] for name in economic}, step
+
+
+def test_a_ray_job_runs_the_sweep_on_a_cluster(tmp_path):
+    """A head with its dashboard on this machine; ended by its process, since `ray stop` would end others too."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        port, dashboard = one.getsockname()[1], other.getsockname()[1]
+    ray = str(Path(sys.executable).with_name("ray"))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment["RAY_API_SERVER_ADDRESS"] = address = f"http://127.0.0.1:{dashboard}"
+    head = subprocess.Popen(
+        [ray, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}", "--num-cpus=2",
+         "--dashboard-host=127.0.0.1", f"--temp-dir={tmp_path / 'ray'}", "--include-dashboard=true"],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )
+    try:
+        give_up = time.monotonic() + 120
+        while subprocess.run([ray, "job", "list"], env=environment, capture_output=True).returncode:
+            assert time.monotonic() < give_up, f"no dashboard at {address}"
+            time.sleep(2)
+        job = subprocess.run(
+            [ray, "job", "submit", "--working-dir", ".", "--", sys.executable, "-m", "rbc_rllib.sweep", "smoke",
+             *SHORT, "--results", str(tmp_path / "results")],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
+        )
+        assert job.returncode == 0, job.stdout + job.stderr
+        assert "succeeded" in job.stdout.lower()
+        trial = tmp_path / "results" / "smoke" / "smoke_seed0"
+        assert {path.name for path in trial.iterdir()} >= TRIAL_FILES
+    finally:
+        os.killpg(head.pid, signal.SIGTERM)
+        head.wait(timeout=60)
