@@ -73,7 +73,7 @@ class EconomyPPO(PPO):
         rows_per_learner = batch.env_steps() // max(1, config.num_learners)
         minibatches = math.ceil(rows_per_learner / config.minibatch_size) if config.minibatch_size else 1
         # RLlib shuffles rows with NumPy's global generator.
-        np.random.seed(stream_seed(config.seed or 0, 2**31, env_steps) % 2**32)  # noqa: NPY002
+        np.random.seed(stream_seed(config.seed or 0, 2**31, env_steps) % 2**32)
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             results = self.learner_group.update(
                 batch=batch,
@@ -133,7 +133,9 @@ def algorithm_config(experiment: ExperimentConfig, callbacks: list[Any] | None =
     _configure(config, experiment, callbacks)
     config.environment(env_config={"num_envs": learning.economies_per_update // runners, **_env_config(experiment)})
     # Several updates between two reports: Tune's and RLlib's cost of a report is shared by them.
-    config.reporting(min_sample_timesteps_per_iteration=experiment.env_steps_per_update * learning.updates_per_iteration)
+    config.reporting(
+        min_sample_timesteps_per_iteration=experiment.env_steps_per_update * learning.updates_per_iteration
+    )
     return config
 
 

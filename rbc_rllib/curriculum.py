@@ -7,7 +7,7 @@ longer training runs the same curriculum more slowly. Every part can be switched
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -77,8 +77,15 @@ class Curriculum(Settings):
         return self
 
     def fits(self, params: EconomyParameters) -> None:
-        """Raise `ConfigError` where a starting or fixed value is not on the economy's menus."""
-        pairs = [("starting_price", "price_choices"), ("starting_wage", "wage_choices")] * self.annealed_ranges
+        """Raise `ConfigError` where a value is not on the economy's menus or a final range leaves choices out."""
+        pairs = []
+        if self.annealed_ranges:
+            pairs += [("starting_price", "price_choices"), ("starting_wage", "wage_choices")]
+            for key, menu in (("final_price_range", "price_choices"), ("final_wage_range", "wage_choices")):
+                (low, high), choices = getattr(self, key), getattr(params, menu)
+                if low > choices[0] or high < choices[-1]:
+                    rule = f"the range must end as wide as the menu economy.{menu}, {choices[0]} to {choices[-1]}"
+                    raise ConfigError(key, (low, high), rule, "widen it")
         if self.has_fixed_taxes:
             pairs += [("fixed_income_tax_rate", "tax_choices"), ("fixed_corporate_tax_rate", "tax_choices")]
         for key, menu in pairs:
@@ -108,7 +115,7 @@ class Curriculum(Settings):
 
     def final(self) -> CurriculumStage:
         """The stage in which training ends: the economy itself, in which policies are judged."""
-        return self.at(self.total_env_steps)
+        return replace(self.at(self.total_env_steps), labor_disutility_scale=1.0)
 
     def _starts_at(self, group: str) -> float:
         if not self.staged_training:
@@ -129,16 +136,18 @@ class Curriculum(Settings):
         return "fixed taxes" if self.has_fixed_taxes else "planner learns"
 
     def _ranges(self, x: float) -> ActionRanges:
+        price = wage = (0.0, math.inf)
+        highest_tax = 1.0
         if self.annealed_ranges:
-            firm = _ramp(x, self.firm_range_start, self.firm_range_end)
-            taxes = _ramp(x, self.tax_range_start, self.tax_range_end)
-        else:
-            firm = taxes = 1.0
+            share = _ramp(x, self.firm_range_start, self.firm_range_end)
+            price = _widened(self.starting_price, self.final_price_range, share)
+            wage = _widened(self.starting_wage, self.final_wage_range, share)
+            highest_tax = _ramp(x, self.tax_range_start, self.tax_range_end)
         return ActionRanges(
-            price=_widened(self.starting_price, self.final_price_range, firm),
-            wage=_widened(self.starting_wage, self.final_wage_range, firm),
-            income_tax_rate=self._tax_range(self.fixed_income_tax_rate, taxes),
-            corporate_tax_rate=self._tax_range(self.fixed_corporate_tax_rate, taxes),
+            price=price,
+            wage=wage,
+            income_tax_rate=self._tax_range(self.fixed_income_tax_rate, highest_tax),
+            corporate_tax_rate=self._tax_range(self.fixed_corporate_tax_rate, highest_tax),
         )
 
     @staticmethod
@@ -171,7 +180,7 @@ def _ramp(x: float, start: float, end: float) -> float:
     """0 before start, 1 from end on, linear between."""
     if x >= end:
         return 1.0
-    return max(0.0, (x - start) / (end - start))
+    return 0.0 if x <= start else (x - start) / (end - start)
 
 
 def _widened(start: float, final: tuple[float, float], share: float) -> tuple[float, float]:

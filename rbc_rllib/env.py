@@ -97,7 +97,9 @@ class RBCEnv(MultiAgentEnv):
         missing = [agent for agent in self.possible_agents if agent not in action_dict]
         if missing:
             rule = f"every agent acts in every quarter, and {len(missing)} are missing, first {missing[0]}"
-            raise ConfigError("action_dict", sorted(action_dict), rule, "give each agent of `possible_agents` an action")
+            raise ConfigError(
+                "action_dict", sorted(action_dict), rule, "give each agent of `possible_agents` an action"
+            )
         xp, economy = self.economy.xp, self.economy
         indices = {
             group: xp.asarray(np.asarray([[action_dict[agent] for agent in self.members[group]]], dtype=np.int64))
@@ -127,7 +129,7 @@ class RBCEnv(MultiAgentEnv):
                 for agent, own in zip(self.members[group], private, strict=True):
                     result[agent] = {**common, "private": own}
             else:
-                result.update({agent: common for agent in self.members[group]})
+                result.update(dict.fromkeys(self.members[group], common))
         return result
 
     def _single(self) -> None:

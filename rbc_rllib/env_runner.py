@@ -177,7 +177,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         config = self.config
         gained = advantages(experience.rewards / reward_scale, experience.values, config.gamma, config.lambda_)
         targets = gained + experience.values
-        gained = (gained - gained.mean()) / gained.std().clamp(min=1e-4)
+        gained = (gained - gained.mean()) / gained.std(correction=0).clamp(min=1e-4)
         columns = {
             Columns.OBS: experience.observations,
             Columns.ACTIONS: experience.actions,

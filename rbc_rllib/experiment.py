@@ -61,7 +61,10 @@ class ExperimentConfig(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        self.curriculum.fits(self.economy)
+        try:
+            self.curriculum.fits(self.economy)
+        except ConfigError as error:
+            raise error.below("curriculum") from None
         economies = self.learning.economies_per_update
         parts = {
             "num_env_runners": max(1, self.resources.num_env_runners),

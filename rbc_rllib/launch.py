@@ -49,7 +49,7 @@ class Sweep:
         if doubles:
             rule = "each experiment of a sweep has its own name and seed"
             raise ConfigError("experiments", doubles, rule, "give them different names or seeds")
-        complete = [experiment.model_dump(mode="json") for experiment in self.experiments]
+        complete = [experiment.model_dump(mode="json", exclude_unset=True) for experiment in self.experiments]
         return {"experiment": tune.grid_search(complete), "values": dict(self.search_space)}
 
 
@@ -60,7 +60,8 @@ def run(sweep: Sweep, name: str, results: Path, resume: bool, progress: bool = T
     and `SystemExit` when trials failed or the run was interrupted.
     """
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # our progress lines instead of Tune's tables
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for library in ("ray", "ray.rllib", "ray.tune"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     folder = results.absolute() / name
     how_to_resume = f"{' '.join(_command())} --resume"

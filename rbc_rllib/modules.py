@@ -107,9 +107,7 @@ class MultiHeadCategorical(Distribution):
         choices = []
         for weights in self._blocks(self._weights):
             cumulative = weights.cumsum(-1)
-            u = torch.rand(
-                cumulative.shape[:-1], generator=generator, device=cumulative.device, dtype=cumulative.dtype
-            )
+            u = torch.rand(cumulative.shape[:-1], generator=generator, device=cumulative.device, dtype=cumulative.dtype)
             threshold = u.clamp_(max=HIGHEST_UNIFORM) * cumulative[..., -1]
             choices.append((cumulative <= threshold.unsqueeze(-1)).sum(-1))
         return self._joined(choices)

@@ -22,7 +22,9 @@ from rbc_rllib.launch import run
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     command = parser("sweep", __doc__ or "")
-    command.add_argument("name", nargs="?", default="quickstart", help="a module of tune_configs/ (default: quickstart)")
+    command.add_argument(
+        "name", nargs="?", default="quickstart", help="a module of tune_configs/ (default: quickstart)"
+    )
     options = command.parse_args(arguments)
     with refused(command):
         sweep = find_sweep(options.name).with_values(parse_assignments(options.set))

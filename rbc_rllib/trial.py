@@ -57,11 +57,11 @@ class Trial(EconomyPPO):
         result.update(report)
 
     def _report(self, result: dict[str, Any]) -> dict[str, Any]:
-        curriculum, steps = self.experiment.curriculum, self.env_steps
+        curriculum, economy, steps = self.experiment.curriculum, self.experiment.economy, self.env_steps
         # The callbacks set the stage between iterations: this one was played in the stage of its first step.
         stage = curriculum.at(self._reported_env_steps)
         seconds = result["time_this_iter_s"]
-        agents = sum(group_sizes(self.experiment.economy).values())
+        agents = sum(group_sizes(economy).values())
         steps_now = steps - self._reported_env_steps
         self._reported_env_steps = steps
         remaining = max(0, curriculum.total_env_steps - steps)
@@ -74,12 +74,11 @@ class Trial(EconomyPPO):
             "economy": _floats(result.get(ENV_RUNNER_RESULTS, {}).get(ECONOMY_RESULTS, {})),
             "curriculum": {
                 "labor_disutility_scale": stage.labor_disutility_scale,
-                "price_high": stage.ranges.price[1],
-                "wage_high": stage.ranges.wage[1],
+                "price_high": min(stage.ranges.price[1], economy.price_choices[-1]),
+                "wage_high": min(stage.ranges.wage[1], economy.wage_choices[-1]),
                 "income_tax_high": stage.ranges.income_tax_rate[1],
                 "corporate_tax_high": stage.ranges.corporate_tax_rate[1],
-                "penalty_coefficient": self.experiment.economy.penalty_coefficient
-                + float(result.get(PENALTY_COEFFICIENT, 0.0)),
+                "penalty_coefficient": economy.penalty_coefficient + float(result.get(PENALTY_COEFFICIENT, 0.0)),
                 "entropy_coeff": dict(stage.entropy_coeff),
             },
             "learning": {

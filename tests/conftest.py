@@ -1,8 +1,8 @@
 """Fixtures that every test may ask for."""
 
-import numpy
 from pathlib import Path
 
+import numpy
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
@@ -20,7 +20,11 @@ def ray_on_this_machine():
     import ray
 
     ray.init(
-        address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        address="local",
+        num_cpus=8,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
         runtime_env={"env_vars": {"PYTHONPATH": str(REPOSITORY)}},
     )
     yield

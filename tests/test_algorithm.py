@@ -164,7 +164,9 @@ def test_rows_with_an_inner_agent_axis_give_the_gradient_of_rows_of_single_agent
         forward = learner.module.forward_train(one_batch.policy_batches)
         losses = learner.compute_losses(fwd_out=forward, batch=one_batch.policy_batches)
         learner.compute_gradients(losses)
-    pairs = zip(inner.learner_group._learner._params.values(), flat.learner_group._learner._params.values(), strict=True)
+    pairs = zip(
+        inner.learner_group._learner._params.values(), flat.learner_group._learner._params.values(), strict=True
+    )
     for one, other in pairs:
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
     inner.stop()
@@ -180,9 +182,7 @@ def test_policy_gradient_is_one_unclipped_pass_over_the_batch():
     learner.entropy_coeff_schedulers_per_module["consumer"]._curr_value = 0.0
     batch = batch_and_loss_inputs(algorithm).policy_batches
     consumers = {"consumer": batch["consumer"]}
-    learner.compute_gradients(
-        learner.compute_losses(fwd_out=learner.module.forward_train(consumers), batch=consumers)
-    )
+    learner.compute_gradients(learner.compute_losses(fwd_out=learner.module.forward_train(consumers), batch=consumers))
     module = learner.module["consumer"].unwrapped()
     got = {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
     module.zero_grad()

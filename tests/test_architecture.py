@@ -29,10 +29,27 @@ FLOORS = (
 
 MAY_IMPORT = {
     "numpy": {"rbc_rllib", "analysis", "benchmarks"},
-    "ray": {"rbc_rllib.env", "rbc_rllib.modules", "rbc_rllib.env_runner", "rbc_rllib.algorithm", "callbacks",
-            "rbc_rllib.trial", "rbc_rllib.evaluate", "rbc_rllib.launch", "tune_configs", "benchmarks"},
-    "torch": {"rbc_rllib.arrays", "rbc_rllib.modules", "rbc_rllib.rollout", "rbc_rllib.env_runner",
-              "rbc_rllib.trial", "rbc_rllib.evaluate", "benchmarks"},
+    "ray": {
+        "rbc_rllib.env",
+        "rbc_rllib.modules",
+        "rbc_rllib.env_runner",
+        "rbc_rllib.algorithm",
+        "callbacks",
+        "rbc_rllib.trial",
+        "rbc_rllib.evaluate",
+        "rbc_rllib.launch",
+        "tune_configs",
+        "benchmarks",
+    },
+    "torch": {
+        "rbc_rllib.arrays",
+        "rbc_rllib.modules",
+        "rbc_rllib.rollout",
+        "rbc_rllib.env_runner",
+        "rbc_rllib.trial",
+        "rbc_rllib.evaluate",
+        "benchmarks",
+    },
     "gymnasium": {"rbc_rllib.env", "rbc_rllib.modules"},
     "cupy": {"rbc_rllib.arrays"},
 }
@@ -85,7 +102,10 @@ def test_imports_point_down_only(name):
 
 @pytest.mark.parametrize("library", MAY_IMPORT)
 def test_a_library_is_known_only_where_it_belongs(library):
-    knowing = {name for name, path in modules().items() if within(library, tuple(imported(path))) or any(
-        other.split(".")[0] == library for other in imported(path))}
+    knowing = {
+        name
+        for name, path in modules().items()
+        if within(library, tuple(imported(path))) or any(other.split(".")[0] == library for other in imported(path))
+    }
     strangers = {name for name in knowing if within(name, tuple(MAY_IMPORT[library])) is None}
     assert not strangers

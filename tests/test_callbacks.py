@@ -53,7 +53,10 @@ def test_evaluation_sees_the_economy_itself_and_training_goes_on_as_before():
     seen = []
     runner = algorithm.env_runner
     play = runner.sample
-    runner.sample = lambda **kwargs: (seen.append((runner.env.economy.ranges, runner.env.economy.labor_disutility_scale)), play(**kwargs))[1]
+    runner.sample = lambda **kwargs: (
+        seen.append((runner.env.economy.ranges, runner.env.economy.labor_disutility_scale)),
+        play(**kwargs),
+    )[1]
     algorithm.train()
     training = (runner.env.economy.ranges, runner.env.economy.labor_disutility_scale)
     del seen[:]

@@ -1,7 +1,8 @@
 """The schedules against numbers worked out by hand, and each part by itself."""
 
+import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given, settings
@@ -115,6 +116,17 @@ def test_a_longer_training_runs_the_same_curriculum_more_slowly():
     assert [longer.at(7 * moment) for moment in MOMENTS] == [CURRICULUM.at(moment) for moment in MOMENTS]
 
 
+def test_a_range_may_open_all_at_once():
+    """Start and end at the same moment: a point before it, the whole menu from it on."""
+    curriculum = CURRICULUM.replace(firm_range_start=0.3, tax_range_start=0.8)
+    for before, moment in ((299, 300), (799, 800)):
+        early, late = curriculum.at(before).ranges, curriculum.at(moment).ranges
+        assert early.price == ((1000, 1000) if moment == 300 else WHOLE_PRICES)
+        assert late.price == WHOLE_PRICES
+        assert early.income_tax_rate == (0, 0)
+        assert late.income_tax_rate == (0, 0 if moment == 300 else 1)
+
+
 def test_at_is_pure():
     """The stage depends on the env steps alone: not on earlier calls, nor on the object that is asked."""
     stages = {moment: CURRICULUM.at(moment) for moment in reversed(MOMENTS)}
@@ -175,8 +187,8 @@ PARTS = {
     "annealed_entropy": {"entropy_coeff": {"consumer": 0.05, "firm": 0.1, "planner": 0.2}},
     "annealed_ranges": {
         "ranges": {
-            "price": WHOLE_PRICES,
-            "wage": WHOLE_WAGES,
+            "price": (0.0, math.inf),
+            "wage": (0.0, math.inf),
             "income_tax_rate": (0.0, 1.0),
             "corporate_tax_rate": (0.0, 1.0),
         }
@@ -213,8 +225,9 @@ def test_the_final_stage_allows_whole_menus_and_everybody_learns(off, end):
     final = curriculum.final()
     assert everything(final)
     assert final.trainable_groups == ("consumer", "firm", "planner")
-    assert final.labor_disutility_scale == pytest.approx(1, abs=1e-6)
-    assert final == curriculum.at(10 * curriculum.total_env_steps)
+    assert final.labor_disutility_scale == 1
+    long_after = curriculum.at(10 * curriculum.total_env_steps)
+    assert final == replace(long_after, labor_disutility_scale=1.0)
 
 
 def test_the_first_stage_allows_one_price_one_wage_and_no_taxes():

@@ -139,7 +139,7 @@ def test_an_episode_ends_after_its_length_and_the_next_one_starts_anew(rng):
 
 
 def test_masks_show_the_restricted_ranges():
-    """Firm choice 5 p + w is price 500 p with wage 11 w; planner choice 6 i + c is i * 20% income, c * 20% corporate."""
+    """Firm choice 5 p + w is price 500 p, wage 11 w; planner choice 6 i + c is income 20% i, corporate 20% c."""
     env = RBCEnv({"economy": SMALL})
     env.economy.restrict(
         ActionRanges(price=(500, 1200), wage=(22, 22), income_tax_rate=(0, 0.2), corporate_tax_rate=(0.75, 1))

@@ -1,5 +1,6 @@
 """What agents choose: menus, the `Actions` of a quarter, and which choices a range of prices or taxes allows."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -51,13 +52,19 @@ def head_sizes(params: EconomyParameters) -> dict[str, tuple[int, ...]]:
 @lru_cache(maxsize=64)
 def firm_menu(params: EconomyParameters) -> numpy.ndarray:
     """[prices * wages, 2] A firm's choices of (price, wage), price-major."""
-    return numpy.array(list(product(params.price_choices, params.wage_choices)), params.dtype)
+    return _read_only(product(params.price_choices, params.wage_choices), params.dtype)
 
 
 @lru_cache(maxsize=64)
 def planner_menu(params: EconomyParameters) -> numpy.ndarray:
     """[taxes^2, 2] The planner's choices of (income tax rate, corporate tax rate), income-major."""
-    return numpy.array(list(product(params.tax_choices, repeat=2)), params.dtype)
+    return _read_only(product(params.tax_choices, repeat=2), params.dtype)
+
+
+def _read_only(pairs: Iterable[tuple[float, float]], dtype: str) -> numpy.ndarray:
+    menu = numpy.array(list(pairs), dtype)
+    menu.setflags(write=False)  # menus are kept and shared
+    return menu
 
 
 def allowed_actions(params: EconomyParameters, ranges: ActionRanges) -> dict[str, numpy.ndarray]:
@@ -73,12 +80,11 @@ def allowed_actions(params: EconomyParameters, ranges: ActionRanges) -> dict[str
 
 
 def _within(values: numpy.ndarray, bounds: Range) -> numpy.ndarray:
-    low, high = bounds
+    low, high = float(bounds[0]), float(bounds[1])
     inside = (values >= low - TOLERANCE) & (values <= high + TOLERANCE)
     if inside.any():
         return inside
-    distance = numpy.abs(values - low)
-    return distance == distance.min()
+    return values == values[numpy.abs(values - low).argmin()]
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,9 @@ def episode_indicators(
     consumed = per_quarter(consumption)
     potential = potential_output(params)
     trivial = (
-        (hours < TRIVIAL_SHARE * params.hours_choices[-1])
-        | (output < TRIVIAL_SHARE * potential)
-        | (consumed < TRIVIAL_SHARE * potential / params.num_consumers)
+        (hours <= TRIVIAL_SHARE * params.hours_choices[-1])
+        | (output <= TRIVIAL_SHARE * potential)
+        | (consumed <= TRIVIAL_SHARE * potential / params.num_consumers)
     )
     prices = states["prices"]
     return {

@@ -1,5 +1,6 @@
 """Parameters of the economy, with the defaults of the paper's Table 1 and published code."""
 
+import itertools
 from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -84,5 +85,5 @@ class EconomyParameters(Settings):
 def _check_menu(key: str, menu: tuple[float, ...]) -> None:
     if not menu:
         raise ConfigError(key, menu, "a menu needs at least one choice", "list the choices from low to high")
-    if any(low >= high for low, high in zip(menu, menu[1:], strict=False)):
+    if any(low >= high for low, high in itertools.pairwise(menu)):
         raise ConfigError(key, menu, "the choices must increase strictly", "sort them and drop repeated ones")

@@ -93,9 +93,25 @@ def test_forgotten_budget_guard_shows(closed_books):
 
 
 def test_residual_is_a_share_of_the_account():
-    params = economy("one of each").replace(export_market=False)
+    params = EconomyParameters(
+        num_consumers=1,
+        num_firms=1,
+        initial_inventory=20,
+        initial_firm_budget=300,
+        initial_consumer_budget=200,
+        budget_guard=0,
+        export_market=False,
+        dtype="float64",
+    )
     before = initial_state(params, 1)
     after, outcome = step(params, before, idle_actions(params, 1))
-    stolen = replace(after, inventories=after.inventories - 4)
-    # 4 of the 20 units are gone: 4 / (0 made + 20 before + 16 after + 1)
-    assert residuals(params, before, outcome, stolen)["goods"].item() == pytest.approx(4 / 37, rel=1e-14)
+    stolen = replace(after, inventories=after.inventories - 4, firm_budget=after.firm_budget - 50)
+    shares = residuals(params, before, replace(outcome, income_tax=outcome.income_tax + 3), stolen)
+    assert {law: share.item() for law, share in shares.items()} == pytest.approx(
+        {
+            "goods": 4 / (0 + 20 + 16 + 1),  # made, there before, there after
+            "money": -50 / (200 + 300 + 200 + 250 + 1),  # budgets before, budgets after
+            "taxes": 3 / (3 + 1),  # paid
+        },
+        rel=1e-14,
+    )

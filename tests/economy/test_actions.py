@@ -105,7 +105,9 @@ def test_planner_may_choose_within_closed_ranges(ranges, expected, dtype):
     }
 
 
-@pytest.mark.parametrize(("price", "allowed_price"), [((100, 200), 0), ((300, 450), 500), ((9000, 9999), 2500)])
+@pytest.mark.parametrize(
+    ("price", "allowed_price"), [((100, 200), 0), ((250, 250), 0), ((300, 450), 500), ((9000, 9999), 2500)]
+)
 def test_range_without_a_choice_allows_the_nearest(price, allowed_price):
     params = EconomyParameters()
     allowed = allowed_actions(params, ActionRanges(price=price, wage=(11, 11)))["firm"]

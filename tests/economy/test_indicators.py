@@ -36,7 +36,8 @@ def test_gini_is_the_mean_difference_over_twice_the_mean(rng):
 def test_gini_knows_neither_order_nor_currency(rng):
     amounts = rng.exponential(size=30)
     assert gini(rng.permutation(amounts)) == pytest.approx(gini(amounts), rel=1e-12)
-    assert gini(1000 * amounts) == pytest.approx(gini(amounts), rel=1e-12)
+    assert gini(amounts * 1e4) == pytest.approx(gini(amounts), rel=1e-12)
+    assert gini(amounts / 1e4) == pytest.approx(gini(amounts), rel=1e-12)
 
 
 def test_potential_output_by_hand():
@@ -135,6 +136,30 @@ def test_economy_is_trivial_when_nobody_works_or_nobody_buys(changes, flag):
 def test_economy_that_works_without_output_is_trivial():
     params = EconomyParameters(num_consumers=7, num_firms=3, initial_inventory=100, labor_floor=1e6)
     assert trivial(params, idle_actions(params, 1, **WORKING)) == [1.0]
+
+
+@pytest.mark.parametrize(("share", "flag"), [(0.009, 1.0), (0.011, 0.0)])
+@pytest.mark.parametrize("field", ["hours_worked", "output", "consumption"])
+def test_one_percent_of_full_employment_is_the_limit_of_the_trivial(field, share, flag, rng):
+    params = EconomyParameters(num_consumers=8, num_firms=2, labor_elasticities=(0.5, 0.5), initial_capital=(400, 400))
+    # Half of 8 * 1040 hours at each firm: 0.01 * sqrt(400 * 4160) = 12.9 units, twice.
+    full = {"hours_worked": 1040, "output": 0.2 * 4160**0.5, "consumption": 0.4 * 4160**0.5 / 8 / 2}
+    states, outcomes, _ = play(params, 1, rng)
+    shares = dict.fromkeys(full, 1.0) | {field: share}
+    faked = {
+        name: numpy.full_like(values, full[name] * shares[name])
+        for name, values in stack(outcomes).items()
+        if name in full
+    }
+    indicators = episode_indicators(params, stack(states[:-1]), stack(outcomes) | faked)
+    assert indicators["trivial_share"].tolist() == [flag]
+
+
+def test_inflation_from_a_price_of_zero_is_the_price(rng):
+    params = EconomyParameters(num_consumers=2, num_firms=3, initial_price=0, dtype="float64")
+    states, outcomes, _ = play(params, 2, rng)
+    inflation = episode_indicators(params, stack(states[:-1]), stack(outcomes))["inflation"]
+    assert inflation.tolist() == pytest.approx(states[-2].prices.mean(axis=1).tolist())
 
 
 def test_each_economy_of_a_batch_has_its_own_flag():

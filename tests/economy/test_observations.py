@@ -130,9 +130,10 @@ def test_observations_of_whole_episodes_are_finite_and_of_order_one(dtype, rng):
             assert numpy.abs(array).max() < 20
 
 
-def test_menus_of_nothing_but_zero_can_be_observed():
+def test_menus_of_nothing_but_zero_leave_prices_wages_and_capital_as_they_are():
     params = EconomyParameters(
-        num_firms=2, price_choices=[0], wage_choices=[0], initial_capital=[0, 0], initial_price=0
+        num_firms=1, price_choices=[0], wage_choices=[0], initial_price=7, initial_wage=3, initial_capital=[0]
     )
-    for array in observe(params, initial_state(params, 1)).values():
-        assert numpy.isfinite(array).all()
+    seen = observe(params, initial_state(params, 1), ("log",))
+    assert seen["shared"][0, :2].tolist() == [7, 3]
+    assert seen["firm"][0, 0, 1] == 0

@@ -1,7 +1,7 @@
 """One quarter: against the scalar reference on random economies, and against numbers worked out by hand."""
 
 import math
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import numpy
@@ -133,6 +133,7 @@ EDGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "goods for free": ({}, {"prices": 0}),
     "goods for free, zero budgets": ({}, {"prices": 0, "consumer_budget": 0}),
     "goods for free, negative budgets": ({}, {"prices": 0, "consumer_budget": -1}),
+    "goods and budgets of a few cents": ({"budget_guard": 0}, {"prices": 0.0078125, "consumer_budget": 0.0625}),
     "work for free": ({}, {"wages": 0}),
     "one firm": ({"num_firms": 1}, {}),
     "one consumer": ({"num_consumers": 1}, {}),
@@ -393,6 +394,14 @@ def test_step_is_pure_and_keeps_the_dtype(dtype, rng):
         for name, array in vars(record).items():
             assert array.dtype == dtype, name
             numpy.testing.assert_array_equal(array, getattr(again, name))
+
+
+def test_records_are_frozen(rng):
+    params = EconomyParameters(num_consumers=2, num_firms=1)
+    state, actions = initial_state(params, 1), random_actions(params, 1, rng)
+    for record in (state, actions, *step(params, state, actions)):
+        with pytest.raises(FrozenInstanceError):
+            setattr(record, next(iter(vars(record))), None)
 
 
 def test_economies_in_one_batch_do_not_touch_each_other(rng):

@@ -1,0 +1,106 @@
+"""The limit: PPO on the economy as a plain PyTorch loop, without Ray in it.
+
+It plays the same episodes with the same networks and takes the same gradient steps as `EconomyPPO`
+(`tests/test_benchmarks.py` proves both), so what `EconomyPPO` takes longer is what RLlib costs. It has no metrics, no
+checks, no schedules and no checkpoints. Used by `benchmarks.throughput`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rbc_rllib.economy import GROUPS
+from rbc_rllib.env import group_spaces
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.modules import GroupModule, MultiHeadCategorical
+from rbc_rllib.rollout import Experience, advantages, play
+from rbc_rllib.vector_economy import VectorEconomy
+
+Columns = dict[str, Any]
+"""The rows of one group, under RLlib's names; `obs` is a dict of tensors, everything else a tensor."""
+
+
+class BareLoop:
+    """`experiment` at the first stage of its curriculum, and always there."""
+
+    def __init__(self, experiment: ExperimentConfig):
+        learning = self.learning = experiment.learning
+        self.stage = experiment.curriculum.at(0)
+        self.economy = VectorEconomy(
+            experiment.economy, learning.economies_per_update, encodings=learning.observation_encodings
+        )
+        self.economy.restrict(self.stage.ranges)
+        self.economy.anneal(self.stage.labor_disutility_scale, penalty_increase=0.0)
+        self.generator = torch.Generator()
+        spaces = group_spaces(experiment.economy, learning.observation_encodings)
+        self.modules = {
+            group: GroupModule(
+                observation_space=observation_space,
+                action_space=action_space,
+                model_config={"hidden_sizes": list(learning.hidden_sizes)},
+            )
+            for group, (observation_space, action_space) in spaces.items()
+        }
+        self.optimizers = {
+            group: torch.optim.Adam(module.parameters(), lr=getattr(learning.learning_rate, group))
+            for group, module in self.modules.items()
+        }
+
+    def iteration(self) -> None:
+        """Play one episode of every economy and learn from it."""
+        self.learn(self.sample())
+
+    def sample(self) -> dict[str, Columns]:
+        """One episode of every economy; a row is one quarter of one economy."""
+        rollout = play(self.economy, self.modules, self.generator, trained_consumers=self.learning.trained_consumers)
+        return {group: self._columns(group, rollout.experience[group]) for group in GROUPS}
+
+    def _columns(self, group: str, experience: Experience) -> Columns:
+        learning = self.learning
+        rewards = experience.rewards / getattr(learning.reward_scale, group)
+        gained = advantages(rewards, experience.values, learning.discount, learning.gae_lambda)
+        columns = {
+            "actions": experience.actions,
+            "action_logp": experience.action_logp,
+            "advantages": (gained - gained.mean()) / gained.std(correction=0).clamp(min=1e-4),
+            "value_targets": gained + experience.values,
+        }
+        rows: Columns = {name: values.flatten(0, 1) for name, values in columns.items()}
+        rows["obs"] = {name: values.flatten(0, 1) for name, values in experience.observations.items()}
+        return rows
+
+    def learn(self, batch: dict[str, Columns]) -> None:
+        """All epochs over `batch`; as in RLlib, the first one takes the rows as they come, later ones shuffled."""
+        batch = {group: batch[group] for group in self.stage.trainable_groups}
+        rows = self.economy.num_envs * self.economy.params.episode_length
+        size = rows // self.learning.num_minibatches
+        for epoch in range(self.learning.num_epochs):
+            if epoch > 0:
+                order = torch.randperm(rows)
+                batch = {group: _take(columns, order) for group, columns in batch.items()}
+            for start in range(0, rows, size):
+                for group, columns in batch.items():
+                    self._gradient_step(group, _take(columns, slice(start, start + size)))
+
+    def _gradient_step(self, group: str, columns: Columns) -> None:
+        learning, module, optimizer = self.learning, self.modules[group], self.optimizers[group]
+        observation, gained = columns["obs"], columns["advantages"]
+        embeddings = module.trunk(observation)
+        policy = MultiHeadCategorical(module.logits(observation, embeddings), module.head_sizes)
+        ratio = (policy.logp(columns["actions"]) - columns["action_logp"]).exp()
+        clipped = ratio.clamp(1 - learning.clip_param, 1 + learning.clip_param)
+        value_loss = (module.compute_values({}, embeddings) - columns["value_targets"]).square()
+        loss = (
+            -torch.min(gained * ratio, gained * clipped)
+            + learning.value_loss_coeff * value_loss
+            - self.stage.entropy_coeff[group] * policy.entropy()
+        ).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), learning.grad_clip)
+        optimizer.step()
+
+
+def _take(columns: Columns, rows: slice | Tensor) -> Columns:
+    return {name: _take(values, rows) if isinstance(values, dict) else values[rows] for name, values in columns.items()}
