@@ -42,8 +42,9 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """Whether the trained policies have been evaluated."""
-        return self.evaluation is not None
+        """Whether training has reached its end and the trained policies have been evaluated."""
+        total = self.config.get("curriculum", {}).get("total_env_steps", 0)
+        return self.evaluation is not None and self.env_steps >= total
 
     @property
     def env_steps(self) -> int:

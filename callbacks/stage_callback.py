@@ -51,7 +51,7 @@ class StageCallback(RLlibCallback):
         """The first stage."""
         self.apply(algorithm)
 
-    def on_train_result(self, *, algorithm: Any, **_: Any) -> None:
+    def on_train_result(self, *, algorithm: Any, result: dict[str, Any], **_: Any) -> None:
         """The stage of the next iteration."""
         self.apply(algorithm)
 

@@ -10,7 +10,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from rbc_rllib.arrays import array_library, to_numpy
 from rbc_rllib.economy import GROUPS, EconomyParameters
 from rbc_rllib.economy.actions import decode, group_sizes, head_sizes
-from rbc_rllib.economy.observations import ENCODINGS, private_sizes, shared_size
+from rbc_rllib.economy.observations import ENCODINGS, Encoding, private_sizes, shared_size
 from rbc_rllib.settings import ConfigError, PerGroup, Settings
 from rbc_rllib.vector_economy import VectorEconomy
 
@@ -21,7 +21,7 @@ class EnvSettings(Settings):
     economy: EconomyParameters = EconomyParameters()
     num_envs: PositiveInt = 1
     array_library: Literal["auto", "numpy", "cupy"] = "numpy"
-    encodings: tuple[Literal["digits", "log"], ...] = ENCODINGS
+    encodings: tuple[Encoding, ...] = ENCODINGS
     reward_scale: PerGroup = PerGroup(consumer=1.0, firm=1.0, planner=1.0)  # rewards are divided by it
 
 
@@ -31,7 +31,7 @@ def group_of(agent_id: str, *_: Any, **__: Any) -> str:
 
 
 def group_spaces(
-    params: EconomyParameters, encodings: tuple[str, ...] = ENCODINGS
+    params: EconomyParameters, encodings: tuple[Encoding, ...] = ENCODINGS
 ) -> dict[str, tuple[spaces.Dict, spaces.Space]]:
     """The (observation, action) space of one agent of each group.
 
@@ -48,7 +48,7 @@ def group_spaces(
         single = len(heads[group]) == 1
         if single:
             parts["action_mask"] = spaces.Box(0, 1, (heads[group][0],), np.uint8)
-        actions = spaces.Discrete(heads[group][0]) if single else spaces.MultiDiscrete(heads[group])
+        actions = spaces.Discrete(heads[group][0]) if single else spaces.MultiDiscrete(list(heads[group]))
         result[group] = (spaces.Dict(parts), actions)
     return result
 

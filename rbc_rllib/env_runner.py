@@ -55,7 +55,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     def __init__(self, *, config: Any, **kwargs: Any):
         super().__init__(config=config, **kwargs)
-        self.worker_index = self.worker_index or 0
+        self.worker_index: int = kwargs.get("worker_index") or 0
         torch.set_num_threads(self.config.torch_threads)
         self._callbacks = [make() for make in force_list(self.config.callbacks_class)]
         num_gpus = self.config.num_gpus_per_env_runner if self.worker_index else 0
@@ -73,7 +73,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         if array_library(settings["array_library"]) is np:
             self._device = torch.device("cpu")
             self._generator = torch.Generator(self._device)
-        self.env = RBCEnv(settings)
+        self.env: Any = RBCEnv(settings)
         make_callback(
             "on_environment_created",
             self._callbacks,

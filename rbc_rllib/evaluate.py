@@ -109,7 +109,7 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
         "indicators": result.summary,
     }
     (trial_folder / "evaluation.json").write_text(json.dumps(record, indent=2) + "\n")
-    np.savez_compressed(trial_folder / "rollout.npz", **result.rollout)
+    np.savez_compressed(trial_folder / "rollout.npz", allow_pickle=False, **result.rollout)
     save_rollout(trial_folder / "rollout.npz", trial_folder / "rollout.png")
     return result
 

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.economy.observations import ENCODINGS
+from rbc_rllib.economy.observations import ENCODINGS, Encoding
 from rbc_rllib.settings import ConfigError, PerGroup, Settings
 
 
@@ -31,7 +31,7 @@ class Learning(Settings):
     reward_scale: PerGroup = PerGroup(consumer=50.0, firm=1e5, planner=2e3)  # rewards are divided by it
     trained_consumers: PositiveInt | None = 25  # drawn per economy for each batch; None trains on all
     hidden_sizes: tuple[PositiveInt, PositiveInt] = (128, 128)
-    observation_encodings: tuple[Literal["digits", "log"], ...] = Field(ENCODINGS, min_length=1)
+    observation_encodings: tuple[Encoding, ...] = Field(ENCODINGS, min_length=1)
 
 
 class Resources(Settings):
@@ -104,7 +104,8 @@ class ExperimentConfig(Settings):
         nested = self.model_dump(exclude_unset=True)
         for key, value in values.items():
             *path, last = key.split(".")
-            inner, kind, held = nested, type(self), self
+            inner, held = nested, self
+            kind: type[Settings] = type(self)
             for depth, part in enumerate(path):
                 _check_key(kind, part, ".".join(path[: depth + 1]), value)
                 kind = _settings_of(kind, part, key, value)

@@ -15,7 +15,7 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
 from analysis.report import write_report
-from rbc_rllib.evaluate import evaluate_trial, last_checkpoint
+from rbc_rllib.evaluate import evaluate_trial
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.trial import Trial, experiment_of
@@ -102,12 +102,9 @@ def run(sweep: Sweep, name: str, results: Path, resume: bool, progress: bool = T
     _start_ray()
     with interruption.caught():
         grid = tuner.fit()
-    for trial_folder in sorted(path.parent for path in folder.glob("*/config.json")):
-        try:
-            last_checkpoint(trial_folder)
-        except ConfigError:
-            continue
-        evaluate_trial(trial_folder)
+    for result in grid:
+        if result.metrics and result.metrics.get("done") and result.error is None:
+            evaluate_trial(Path(result.path))
     if any(folder.glob("*/config.json")):
         print(f"\n{write_report(folder)}\n\nResults: {folder}")
     if interruption.requested:

@@ -22,7 +22,10 @@ HIGHEST_UNIFORM = 1 - 2**-20
 
 def head_sizes_of(space: spaces.Space) -> tuple[int, ...]:
     """Options of each simultaneous choice of an action space."""
-    return tuple(int(n) for n in space.nvec) if isinstance(space, spaces.MultiDiscrete) else (int(space.n),)
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(int(n) for n in space.nvec)
+    assert isinstance(space, spaces.Discrete)
+    return (int(space.n),)
 
 
 class MultiHeadCategorical(Distribution):

@@ -124,7 +124,8 @@ def _draw_consumers(
 def _experience(columns: dict[str, list[Tensor]]) -> Experience:
     # Economy-major rows: half of the rows are whole economies, not the first half of all episodes.
     stacked = {name: torch.stack(values, dim=1) for name, values in columns.items()}
-    observations = {name: stacked.pop(name) for name in ("shared", "private", "action_mask") if name in stacked}
+    seen: list[str] = [name for name in ("shared", "private", "action_mask") if name in stacked]
+    observations = {name: stacked.pop(name) for name in seen}
     return Experience(observations=observations, **stacked)
 
 

@@ -7,7 +7,7 @@ import numpy
 from rbc_rllib.arrays import Array, device
 from rbc_rllib.economy import ActionRanges, Actions, EconomyParameters, Outcome, State, initial_state, step
 from rbc_rllib.economy.actions import allowed_actions
-from rbc_rllib.economy.observations import ENCODINGS, observe
+from rbc_rllib.economy.observations import ENCODINGS, Encoding, observe
 
 
 class VectorEconomy:
@@ -22,7 +22,7 @@ class VectorEconomy:
         params: EconomyParameters,
         num_envs: int,
         xp: Any = numpy,
-        encodings: tuple[str, ...] = ENCODINGS,
+        encodings: tuple[Encoding, ...] = ENCODINGS,
     ):
         self.params = params
         self.num_envs = num_envs

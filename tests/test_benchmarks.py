@@ -1,4 +1,4 @@
-"""The benchmarks compare equal work, count right, and print what they measured."""
+"""The benchmarks compare equal work, count right and print what they measured. Nothing here depends on speed."""
 
 import pytest
 import torch
@@ -6,51 +6,152 @@ import torch
 from benchmarks.bare import BareLoop
 from benchmarks.floor import operations
 from benchmarks.parts import PARTS, time_by_part
+from benchmarks.scaling import gains, points
 from benchmarks.throughput import rates, speed, table
 from benchmarks.timing import PartTimer
-from rbc_rllib.algorithm import lifetime_env_steps
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.env_runner import stream_seed
+from rbc_rllib.experiment import ExperimentConfig
 from tests.small import SMALL, build, weights
 
-EVERYONE_LEARNS = SMALL.with_values(
-    {"curriculum.staged_training": False, "learning.num_epochs": 1, "learning.num_minibatches": 1}
+EVERYONE_LEARNS = SMALL.with_values({"curriculum.staged_training": False, "curriculum.annealed_ranges": False})
+ONE_STEP = EVERYONE_LEARNS.with_values(
+    {"learning.num_epochs": 1, "learning.num_minibatches": 1, "learning.grad_clip": 0.05}
 )
 
 
-@pytest.fixture
-def algorithm(ray_on_this_machine):
-    algorithm = build(EVERYONE_LEARNS)
-    yield algorithm
+def pair(experiment):
+    """`EconomyPPO` and the bare loop with its weights and random numbers."""
+    algorithm, loop = build(experiment), BareLoop(experiment)
+    for group, state in algorithm.learner_group.get_weights().items():
+        loop.modules[group].set_state(state)
+    loop.generator.manual_seed(stream_seed(experiment.seed, 0, 0))
+    return algorithm, loop
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_the_bare_loop_samples_the_rows_that_the_runner_samples():
+    algorithm, loop = pair(SMALL)
+    (theirs,) = algorithm.env_runner.sample(env_steps=0)
+    for group, columns in loop.sample().items():
+        assert set(columns) == set(theirs[group]) - {"action_dist_inputs"}  # read by a KL loss only
+        for name, values in columns.items():
+            torch.testing.assert_close(values, theirs[group][name], rtol=0, atol=0)
     algorithm.stop()
 
 
-@pytest.fixture
-def loop(algorithm):
-    """The bare loop with the algorithm's weights and random numbers."""
-    loop = BareLoop(EVERYONE_LEARNS)
-    for group, state in algorithm.learner_group.get_weights().items():
-        loop.modules[group].set_state(state)
-    loop.generator.manual_seed(stream_seed(EVERYONE_LEARNS.seed, 0, 0))
-    return loop
-
-
-def test_the_bare_loop_samples_the_rows_that_the_runner_samples(algorithm, loop):
-    (theirs,) = algorithm.env_runner.sample(env_steps=0)
-    ours = loop.sample()
-    for group in GROUPS:
-        columns = theirs.policy_batches[group]
-        assert set(ours[group]) == set(columns) - {"action_dist_inputs"}
-        for name, values in ours[group].items():
-            torch.testing.assert_close(values, columns[name], rtol=0, atol=0)
-
-
-def test_the_bare_loop_takes_the_gradient_step_of_the_learner(algorithm, loop):
-    before = {group: dict(module.state_dict()) for group, module in BareLoop(EVERYONE_LEARNS).modules.items()}
-    loop.iteration()
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_the_bare_loop_takes_the_gradient_step_of_the_learner():
+    algorithm, loop = pair(ONE_STEP)
+    before = weights(algorithm)
     algorithm.training_step()
-    assert lifetime_env_steps(algorithm) == EVERYONE_LEARNS.env_steps_per_update
+    loop.iteration()
+    after = weights(algorithm)
     for group, module in loop.modules.items():
-        for name, values in weights(algorithm)[group].items():
-            torch.testing.assert_close(module.state_dict()[name], torch.from_numpy(values), rtol=0, atol=1e-5)
-    assert before
+        theirs = dict(algorithm.learner_group._learner.module[group].unwrapped().named_parameters())
+        ours = dict(module.named_parameters())
+        norm = torch.cat([parameter.grad.flatten() for parameter in ours.values()]).norm()
+        assert norm == pytest.approx(ONE_STEP.learning.grad_clip, rel=1e-4)  # it was clipped
+        for name, parameter in ours.items():
+            torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=1e-5, atol=1e-8)
+            torch.testing.assert_close(parameter.data, torch.from_numpy(after[group][name]), rtol=0, atol=1e-5)
+            assert (after[group][name] != before[group][name]).any()
+    algorithm.stop()
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_the_bare_loop_takes_as_many_gradient_steps_as_the_learner():
+    algorithm, loop = pair(EVERYONE_LEARNS)
+    algorithm.training_step()
+    loop.iteration()
+    learner = algorithm.learner_group._learner
+    for group in GROUPS:
+        optimizers = [learner.get_optimizer(group), loop.optimizers[group]]
+        steps = {int(state["step"]) for optimizer in optimizers for state in optimizer.state.values()}
+        assert steps == {EVERYONE_LEARNS.learning.num_epochs * EVERYONE_LEARNS.learning.num_minibatches}
+    algorithm.stop()
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_every_part_of_an_iteration_is_found_and_functions_are_put_back():
+    algorithm = build(EVERYONE_LEARNS)
+    before = [getattr(owner, function) for functions in PARTS.values() for owner, function in functions]
+    shares = time_by_part(algorithm, iterations=1)
+    after = [getattr(owner, function) for functions in PARTS.values() for owner, function in functions]
+    assert before == after
+    assert sum(shares.values()) == pytest.approx(1)
+    assert all(share > 0 for share in shares.values())
+    algorithm.stop()
+
+
+def test_a_part_excludes_the_parts_within_it():
+    now = iter([0.0, 1.0, 3.0, 6.0, 10.0, 11.0])
+    timer = PartTimer(clock=lambda: next(now))
+    with timer.part("outer"), timer.part("inner"):  # at 0 and 1
+        pass  # ends at 3 and 6
+    with timer.part("inner"):  # 10 to 11, after a pause that belongs to nobody
+        pass
+    assert timer.seconds == {"outer": 1.0 + 3.0, "inner": 2.0 + 1.0}
+
+
+def test_operations_equal_a_count_by_hand():
+    tiny = ExperimentConfig().with_values(
+        {
+            "economy.num_consumers": 2,
+            "economy.num_firms": 1,
+            "economy.episode_length": 1,
+            "economy.demand_choices": (0, 1),
+            "economy.hours_choices": (0, 260),
+            "economy.price_choices": (500, 1000),
+            "economy.wage_choices": (22,),
+            "economy.tax_choices": (0, 1),
+            "learning.economies_per_update": 2,
+            "learning.num_epochs": 3,
+            "learning.trained_consumers": 1,
+            "learning.hidden_sizes": (2, 3),
+            "learning.observation_encodings": ("log",),
+        }
+    )
+    # 7 shared numbers; private 2, 4 and 0; options 2 + 2 + 1, 2 and 4. Weights: 7 x 2 shared, private x 2, 2 x 3
+    # hidden, 3 x options, 3 x 1 value. Two consumers act, one is trained and valued.
+    sampling = (14 + 2 * (4 + 6 + 15) + 3) + (14 + 8 + 6 + 6 + 3) + (14 + 0 + 6 + 12 + 3)
+    forward = (14 + 4 + 6 + 15 + 3) + (14 + 8 + 6 + 6 + 3) + (14 + 0 + 6 + 12 + 3)
+    to_inputs = (6 + 15 + 3) + (6 + 6 + 3) + (6 + 12 + 3)
+    rows, multiply_and_add, epochs = 2, 2, 3
+    assert operations(tiny) == {
+        "sampling": rows * multiply_and_add * sampling,
+        "learning": rows * multiply_and_add * epochs * (2 * forward + to_inputs),
+    }
+
+
+def test_a_ratio_is_the_median_over_rounds_and_a_rate_that_of_the_median_time():
+    kinds = ("sampling", "learning", "iteration")
+    seconds = {
+        "fast": {kind: [1.0, 2.0, 5.0] for kind in kinds},
+        "slow": {kind: [4.0, 6.0, 100.0] for kind in kinds},
+    }
+    assert speed(seconds, "iteration", "fast", "slow") == 4.0  # of 4, 3 and 20
+    assert rates(seconds, steps=300)["slow"]["learning"] == 50.0
+
+
+def test_tables_are_aligned():
+    rows = {"stock RLlib": {"sampling": 12_345.6, "iteration": 5_000.0}, "ours": {"sampling": 2e6, "iteration": 1.4}}
+    assert table("per second", rows) == (
+        "per second     sampling   iteration\n"
+        "stock RLlib      12,346       5,000\n"
+        "ours          2,000,000           1\n"
+    )
+    assert table("share", {"part": {"": 0.256}}, ".1%") == "share            \npart        25.6%\n"
+
+
+def test_scaling_covers_its_ranges_and_compares_processes():
+    axes = points(quick=False)
+    for axis, low, high in (("consumers", 100, 10_000), ("firms", 10, 100), ("economies", 1, 1024)):
+        values = [point[axis] for point in axes[axis]]
+        assert (min(values), max(values)) == (low, high)
+    assert len(points(quick=True)["firms"]) == 2
+    measured = [
+        point | {"seconds": {"sampling": 1.0 + (point["runners"] == 1), "learning": 1.0 + 2 * (point["learners"] == 1)}}
+        for point in axes["processes"]
+    ]
+    assert gains(measured) == {"two_runners_sample": 2.0, "two_learners_learn": 3.0}

@@ -61,7 +61,7 @@ def planner_menu(params: EconomyParameters) -> numpy.ndarray:
     return _read_only(product(params.tax_choices, repeat=2), params.dtype)
 
 
-def _read_only(pairs: Iterable[tuple[float, float]], dtype: str) -> numpy.ndarray:
+def _read_only(pairs: Iterable[tuple[float, ...]], dtype: str) -> numpy.ndarray:
     menu = numpy.array(list(pairs), dtype)
     menu.setflags(write=False)  # menus are kept and shared
     return menu

@@ -4,19 +4,20 @@ Amounts span many decades, so inventories and budgets are encoded as the paper d
 j = 1..10), as a signed logarithm (`log`), or as both.
 """
 
-from typing import Any
+from typing import Literal
 
 from rbc_rllib.arrays import Array, device, namespace
 from rbc_rllib.economy.actions import GROUPS, constants
 from rbc_rllib.economy.parameters import EconomyParameters
 from rbc_rllib.economy.state import State
 
-ENCODINGS = ("digits", "log")
+Encoding = Literal["digits", "log"]
+ENCODINGS: tuple[Encoding, ...] = ("digits", "log")
 NUM_DIGITS = 10
 LOG_SCALE = 12.0  # brings log(1 + amount) of everything from a cent to a firm's wealth into about [0, 1.5]
 
 
-def encode_amount(amount: Array, encodings: tuple[str, ...], powers_of_ten: Array) -> Array:
+def encode_amount(amount: Array, encodings: tuple[Encoding, ...], powers_of_ten: Array) -> Array:
     """`[...]` amounts as `[..., encoding_size]` numbers of order one."""
     xp = namespace(amount)
     parts = []
@@ -29,24 +30,24 @@ def encode_amount(amount: Array, encodings: tuple[str, ...], powers_of_ten: Arra
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)
 
 
-def encoding_size(encodings: tuple[str, ...]) -> int:
+def encoding_size(encodings: tuple[Encoding, ...]) -> int:
     """Numbers that one amount becomes."""
     return sum(NUM_DIGITS if encoding == "digits" else 1 for encoding in encodings)
 
 
-def shared_size(params: EconomyParameters, encodings: tuple[str, ...]) -> int:
+def shared_size(params: EconomyParameters, encodings: tuple[Encoding, ...]) -> int:
     """Length G of the shared observation."""
     return params.num_firms * (3 + encoding_size(encodings)) + 3
 
 
-def private_sizes(params: EconomyParameters, encodings: tuple[str, ...]) -> dict[str, int]:
+def private_sizes(params: EconomyParameters, encodings: tuple[Encoding, ...]) -> dict[str, int]:
     """Length P of each group's private observation; the planner has none."""
     amount = encoding_size(encodings)
     sizes = (amount + 1, amount + 2 + params.num_firms, 0)
     return dict(zip(GROUPS, sizes, strict=True))
 
 
-def observe(params: EconomyParameters, state: State, encodings: tuple[str, ...] = ENCODINGS) -> dict[str, Array]:
+def observe(params: EconomyParameters, state: State, encodings: tuple[Encoding, ...] = ENCODINGS) -> dict[str, Array]:
     """The observations of all agents.
 
     Returns: shared `[E, G]` = prices, wages, inventories, overdemanded flags, tax rates, time;
@@ -87,7 +88,7 @@ def observe(params: EconomyParameters, state: State, encodings: tuple[str, ...] 
     }
 
 
-DISUTILITY_SCALE: Any = EconomyParameters().labor_disutility
+DISUTILITY_SCALE = EconomyParameters().labor_disutility
 
 
 def _largest(values: tuple[float, ...]) -> float:

@@ -1,0 +1,189 @@
+"""How the cost of an iteration and its memory grow with consumers, firms and economies, and with processes.
+
+    python -m benchmarks.scaling                                            # about ten minutes
+    python -m benchmarks.scaling --quick                                    # two or three
+    python -m benchmarks.scaling --json scaling.json --figure scaling.png
+
+Each point is measured in a process of its own, with one thread. A consumer-step is one quarter of one consumer; its
+cost is that of the whole iteration, with firms, planner and updates, divided by their number. Expect it to fall while
+fixed costs are shared by more consumers or economies, then to stay flat; it grows with firms, as each is one more
+choice of every consumer. With more consumers there are fewer economies, two at least, so that the batch fits in memory
+until 10,000 consumers; the economies of each point are printed.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from analysis.figures import COLORS, new_figure, save, tidy
+from benchmarks.cases import REPOSITORY, build, experiment_of, our_case, ray_of_our_own
+from benchmarks.timing import machine
+
+Point = dict[str, Any]
+"""What is measured (numbers of consumers, .., learners), and when it was, `seconds`, `microseconds` and `megabytes`."""
+
+BASE: Point = {"consumers": 100, "firms": 10, "economies": 32, "trained": 25, "runners": 0, "learners": 0}
+CONSUMERS = (100, 300, 1000, 3000, 10_000)
+FIRMS = (10, 20, 50, 100)
+ECONOMIES = (1, 4, 16, 64, 256, 1024)
+PROCESSES = ((1, 0), (2, 0), (0, 1), (0, 2))  # runners, learners; two of each need two cores
+
+
+def points(quick: bool) -> dict[str, list[Point]]:
+    """The points of each axis: all of them, or the first and a middle one."""
+    axes = {
+        "consumers": [
+            BASE | {"consumers": consumers, "economies": 2 * max(1, 1600 // consumers), "trained": trained}
+            for trained in (25, None)
+            for consumers in _some(CONSUMERS, quick)
+        ],
+        "firms": [BASE | {"firms": firms} for firms in _some(FIRMS, quick)],
+        "economies": [BASE | {"economies": economies} for economies in _some(ECONOMIES, quick)],
+    }
+    two_cores = [BASE | {"economies": 64, "runners": runners, "learners": learners} for runners, learners in PROCESSES]
+    return axes | {"processes": two_cores}
+
+
+def _some(values: tuple[int, ...], quick: bool) -> tuple[int, ...]:
+    return (values[0], values[len(values) // 2]) if quick else values
+
+
+def measure(point: Point, repeats: int) -> Point:
+    """`point` with the median seconds of its iterations, and the peak memory of this process."""
+    experiment = experiment_of(
+        {
+            "economy.num_consumers": point["consumers"],
+            "economy.num_firms": point["firms"],
+            "learning.economies_per_update": point["economies"],
+            "learning.num_minibatches": min(2, point["economies"]),
+            "learning.trained_consumers": point["trained"],
+            "resources.num_env_runners": point["runners"],
+            "resources.num_learners": point["learners"],
+        }
+    )
+    with ray_of_our_own():
+        algorithm = build(experiment)
+        case = our_case(algorithm, time.perf_counter)
+        seconds: dict[str, list[float]] = {"iteration": [], "learning": [], "sampling": []}
+        for number in range(repeats + 1):
+            case.iteration()
+            if number > 0:
+                seconds["iteration"].append(case.iteration.seconds)
+                seconds["learning"].append(case.learning.seconds)
+                seconds["sampling"].append(case.iteration.seconds - case.learning.seconds)
+        algorithm.stop()
+    medians = {kind: statistics.median(values) for kind, values in seconds.items()}
+    consumer_steps = experiment.env_steps_per_update * point["consumers"]
+    return point | {
+        "seconds": medians,
+        "microseconds": {kind: 1e6 * value / consumer_steps for kind, value in medians.items()},
+        "megabytes": _peak_bytes() / 2**20,
+    }
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
+
+
+def measure_alone(point: Point, repeats: int) -> Point:
+    """`measure` in a fresh process, whose peak memory is the point's."""
+    command = [sys.executable, "-m", "benchmarks.scaling", "--point", json.dumps(point), "--repeats", str(repeats)]
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+HEADER = "consumers trained  firms economies   s/iteration  us/consumer-step  peak MB"
+
+
+def row(point: Point) -> str:
+    """One measured point as a line under `HEADER`."""
+    return (
+        f"{point['consumers']:>9,} {point['trained'] or 'all':>7} {point['firms']:>6} {point['economies']:>9,}"
+        f" {point['seconds']['iteration']:>13.3f} {point['microseconds']['iteration']:>17.2f}"
+        f" {point['megabytes']:>8,.0f}"
+    )
+
+
+def gains(measured: list[Point]) -> dict[str, float]:
+    """How many times as fast two runners sample and two learners learn as one."""
+    seconds = {(point["runners"], point["learners"]): point["seconds"] for point in measured}
+    return {
+        "two_runners_sample": seconds[1, 0]["sampling"] / seconds[2, 0]["sampling"],
+        "two_learners_learn": seconds[0, 1]["learning"] / seconds[0, 2]["learning"],
+    }
+
+
+def draw(axes: dict[str, list[Point]]) -> Figure:
+    """Cost and peak memory along each axis, both scales logarithmic."""
+    figure = new_figure(11, 6)
+    panels = figure.subplots(2, 3, sharex="col", sharey="row")
+    for column, axis in enumerate(("consumers", "firms", "economies")):
+        cost, memory = panels[:, column]
+        for color, trained in zip(COLORS, (25, None), strict=False):
+            line = [point for point in axes[axis] if point["trained"] == trained]
+            if not line:
+                continue
+            values = [point[axis] for point in line]
+            style = {"marker": "o", "color": color, "label": f"{trained or 'all'} consumers trained"}
+            cost.loglog(values, [point["microseconds"]["iteration"] for point in line], **style)
+            memory.loglog(values, [point["megabytes"] for point in line], **style)
+        tidy(cost, axis.capitalize(), "microseconds per consumer-step" if column == 0 else "")
+        tidy(memory, "", "peak memory, MB" if column == 0 else "")
+        memory.set_xlabel(axis)
+        ticks = sorted({point[axis] for point in axes[axis]})
+        memory.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        memory.xaxis.set_minor_formatter(NullFormatter())
+    for panel in panels[:, 0]:
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+    panels[0, 0].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--quick", action="store_true", help="two points an axis")
+    command.add_argument("--repeats", type=int, default=5, metavar="N", help="iterations at each point (default 5)")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    command.add_argument("--figure", type=Path, metavar="FILE", help="draw them here")
+    command.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
+    options = command.parse_args(arguments)
+    if options.point:
+        print(json.dumps(measure(options.point, options.repeats)))
+        return
+
+    measured: dict[str, list[Point]] = {}
+    for axis, along in points(options.quick).items():
+        measured[axis] = []
+        print(f"\n{axis}\n{HEADER}" if axis != "processes" else "")
+        for point in along:
+            measured[axis].append(measure_alone(point, options.repeats))
+            if axis != "processes":
+                print(row(measured[axis][-1]), flush=True)
+    two = gains(measured["processes"])
+    print(f"2 runners sample {two['two_runners_sample']:.2f} times as fast as 1,")
+    print(f"2 learners learn {two['two_learners_learn']:.2f} times as fast as 1 (64 economies).")
+    if options.json:
+        options.json.write_text(json.dumps({**measured, **two, "machine": machine()}, indent=2) + "\n")
+    if options.figure:
+        save(draw(measured), options.figure)
+
+
+if __name__ == "__main__":
+    main()
