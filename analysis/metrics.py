@@ -26,7 +26,7 @@ def source(trial: Trial) -> Source:
 
 def indicators(trial: Trial) -> dict[str, float]:
     """Mean of each economic indicator over held-out episodes, else over the last 5% of the progress rows."""
-    if trial.evaluation is not None:
+    if trial.finished and trial.evaluation:
         return {name: float(value["mean"]) for name, value in trial.evaluation["indicators"].items()}
     columns = [name for name in trial.progress.columns if name.startswith("economy/")]
     tail = trial.progress[columns].tail(math.ceil(TAIL_SHARE * len(trial.progress)))

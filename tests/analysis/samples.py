@@ -50,11 +50,12 @@ def write_trial(
     """A trial whose evaluation gives exactly `indicators`, and whose training came near them."""
     trial = experiment / (folder or f"{name}_{seed}")
     trial.mkdir(parents=True)
+    total = min(160_000, iterations * ENV_STEPS_PER_ITERATION) if evaluated else 160_000
     config = {
         "name": name,
         "seed": seed,
         "economy": economy.model_dump(mode="json"),
-        "curriculum": {"total_env_steps": 160_000, "fixed_income_tax_rate": None} | (curriculum or {}),
+        "curriculum": {"total_env_steps": total, "fixed_income_tax_rate": None} | (curriculum or {}),
         "learning": {"learning_rate": {"consumer": learning_rate}},
         "resources": {"num_env_runners": seed},
     }
