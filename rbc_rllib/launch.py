@@ -53,7 +53,7 @@ class Sweep:
         return {"experiment": tune.grid_search(complete), "values": dict(self.search_space)}
 
 
-def run(sweep: Sweep, name: str, results: Path, resume: bool, progress: bool = True) -> Path:
+def run(sweep: Sweep, name: str, results: Path, resume: bool) -> Path:
     """Train every trial of `sweep`, judge it on held-out episodes and write the report; returns the folder.
 
     An existing folder is refused unless `resume`, which finishes what is unfinished in it. Raises `ConfigError` there,
@@ -70,7 +70,7 @@ def run(sweep: Sweep, name: str, results: Path, resume: bool, progress: bool = T
         name=name,
         storage_path=str(results.absolute()),
         verbose=0,
-        callbacks=[ConfigFile(), interruption, *([ProgressLines()] if progress else [])],
+        callbacks=[ConfigFile(), ProgressLines(), interruption],
         checkpoint_config=tune.CheckpointConfig(
             num_to_keep=KEPT_CHECKPOINTS,
             checkpoint_frequency=min(e.iterations_per_checkpoint for e in sweep.experiments),
@@ -86,6 +86,7 @@ def run(sweep: Sweep, name: str, results: Path, resume: bool, progress: bool = T
         raise ConfigError("--results", str(folder), "it holds an earlier run, which is never overwritten", fix)
     if resume:
         tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)
+        # A restored tuner has pickled copies of the callbacks; Ctrl-C needs this process's own.
         tuner._local_tuner._run_config.callbacks = run_config.callbacks
     else:
         tuner = tune.Tuner(
@@ -100,7 +101,7 @@ def run(sweep: Sweep, name: str, results: Path, resume: bool, progress: bool = T
             ),
         )
     _start_ray()
-    with interruption.caught():
+    with interruption:
         grid = tuner.fit()
     for result in grid:
         if result.metrics and result.metrics.get("done") and result.error is None:
@@ -153,15 +154,11 @@ class ConfigFile(tune.Callback):
 
 
 class Interruption(tune.Callback):
-    """Ctrl-C: every running trial saves a checkpoint after its present iteration, then the run ends."""
+    """Catches Ctrl-C: every running trial saves a checkpoint after its present iteration, then the run ends."""
 
     def __init__(self) -> None:
         self.requested = False
         self._saved: set[str] = set()
-
-    def caught(self) -> "Interruption":
-        """A context in which Ctrl-C is caught."""
-        return self
 
     def __enter__(self) -> None:
         os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"

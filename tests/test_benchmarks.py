@@ -41,11 +41,17 @@ def test_the_bare_loop_samples_the_rows_that_the_runner_samples():
 
 
 @pytest.mark.usefixtures("ray_on_this_machine")
-def test_the_bare_loop_takes_the_gradient_step_of_the_learner():
+def test_the_bare_loop_takes_the_gradient_step_of_the_learner(monkeypatch):
     algorithm, loop = pair(ONE_STEP)
     before = weights(algorithm)
+    (batch,) = algorithm.env_runner.sample(env_steps=0)
+    for columns in batch.policy_batches.values():
+        logp = columns["action_logp"]
+        # As if policies had moved since: ratios from 0.6 to 1.6, so that some are clipped.
+        logp += torch.linspace(-0.5, 0.5, logp.numel()).reshape(logp.shape)
+    loop.learn(batch.policy_batches)
+    monkeypatch.setattr(algorithm, "_sample", lambda env_steps: batch)
     algorithm.training_step()
-    loop.iteration()
     after = weights(algorithm)
     for group, module in loop.modules.items():
         theirs = dict(algorithm.learner_group._learner.module[group].unwrapped().named_parameters())
