@@ -181,7 +181,7 @@ class GroupModule(TorchRLModule, ValueFunctionAPI):
                 x = x.unsqueeze(-2)
             if self.private_layer is not None:
                 x = x + self.private_layer(private)
-        return torch.relu(self.hidden_layer(torch.relu(x)))
+        return torch.relu_(self.hidden_layer(torch.relu_(x)))
 
     def logits(self, observation: dict[str, Tensor], embeddings: Tensor) -> Tensor:
         """Logits of all options; those that `action_mask` forbids are `FORBIDDEN`."""

@@ -80,8 +80,8 @@ def play(
             indices[group] = from_torch(action, xp)
 
             if group == "consumer" and kept is not None:
-                seen["private"], action, embeddings = private[kept], action[kept], embeddings[kept]
-                distribution = MultiHeadCategorical(distribution.logits[kept], module.head_sizes)
+                seen["private"], action, embeddings = (_take(x, kept) for x in (private, action, embeddings))
+                distribution = MultiHeadCategorical(_take(distribution.logits, kept), module.head_sizes)
             column = columns[group]
             for name, values in seen.items():
                 column[name].append(values)
@@ -99,7 +99,7 @@ def play(
             "planner": to_torch(outcome.planner_reward)[:, None],
         }
         if kept is not None:
-            rewards["consumer"] = rewards["consumer"][kept]
+            rewards["consumer"] = _take(rewards["consumer"], kept)
         for group in GROUPS:
             columns[group]["rewards"].append(rewards[group].float())
         if economy.done:
@@ -111,14 +111,20 @@ def play(
 
 def _draw_consumers(
     economy: VectorEconomy, count: int | None, generator: torch.Generator, device: torch.device
-) -> tuple[Tensor, Tensor] | None:
-    """Index [E, count] of consumers drawn without replacement in each economy; None for all of them."""
+) -> Tensor | None:
+    """Consumers `[E, count]` drawn without replacement in each economy; None for all of them."""
     everyone = economy.params.num_consumers
     if count is None or count >= everyone:
         return None
     lots = torch.rand((economy.num_envs, everyone), generator=generator, device=device)
-    drawn = lots.topk(count, dim=-1).indices
-    return torch.arange(economy.num_envs, device=device)[:, None], drawn
+    return lots.topk(count, dim=-1).indices
+
+
+def _take(x: Tensor, agents: Tensor) -> Tensor:
+    """x[e, agents[e, k]] for x `[E, C, ...]` and agents `[E, K]`; whole rows are copied, faster than indexing."""
+    num_envs, everyone = x.shape[:2]
+    first = torch.arange(0, num_envs * everyone, everyone, device=x.device)
+    return x.flatten(0, 1).index_select(0, (first[:, None] + agents).flatten()).unflatten(0, agents.shape)
 
 
 def _experience(columns: dict[str, list[Tensor]]) -> Experience:

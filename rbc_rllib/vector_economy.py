@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy
 
-from rbc_rllib.arrays import Array, device
+from rbc_rllib.arrays import Array, device, namespace
 from rbc_rllib.economy import ActionRanges, Actions, EconomyParameters, Outcome, State, initial_state, step
 from rbc_rllib.economy.actions import allowed_actions
 from rbc_rllib.economy.observations import ENCODINGS, Encoding, observe
@@ -26,7 +26,7 @@ class VectorEconomy:
     ):
         self.params = params
         self.num_envs = num_envs
-        self.xp = xp
+        self.xp = namespace(xp.zeros(1))
         self.encodings = encodings
         self.labor_disutility_scale = 1.0
         self.penalty_increase = 0.0

@@ -102,15 +102,19 @@ class Constants:
     powers_of_ten: Array  # [10] 10^1 .. 10^10
 
 
+_CONSTANTS: dict[tuple[EconomyParameters, str, str], Constants] = {}
+
+
 def constants(params: EconomyParameters, xp: Any, device: Any) -> Constants:
     """`Constants` of `params`; kept, so that a step on a GPU transfers nothing from the host."""
-    # Annealed parameters differ in every iteration, menus do not.
-    return _constants(params.annealed(labor_disutility=0.0, penalty_coefficient=0.0), xp, device)
+    # Annealed parameters differ in every iteration, menus do not; CuPy's devices cannot be hashed, their names can.
+    key = (params.annealed(labor_disutility=0.0, penalty_coefficient=0.0), xp.__name__, str(device))
+    if key not in _CONSTANTS:
+        _CONSTANTS[key] = _make_constants(params, xp, device)
+    return _CONSTANTS[key]
 
 
-@lru_cache(maxsize=64)
-def _constants(params: EconomyParameters, xp: Any, device: Any) -> Constants:
-
+def _make_constants(params: EconomyParameters, xp: Any, device: Any) -> Constants:
     def array(values: Any) -> Array:
         return xp.asarray(numpy.asarray(values).tolist(), dtype=getattr(xp, params.dtype), device=device)
 

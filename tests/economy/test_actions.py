@@ -1,5 +1,7 @@
 """Menus, ranges and the decoding of indices."""
 
+from types import SimpleNamespace
+
 import numpy
 import pytest
 
@@ -145,3 +147,37 @@ def test_every_action_of_the_menus_becomes_the_next_prices_wages_and_taxes():
         index = every[:, None] if group == "firm" else every
         after, _ = step(params, initial_state(params, len(menu)), idle_actions(params, len(menu), **{group: index}))
         numpy.testing.assert_array_equal(numpy.stack([getattr(after, field).ravel() for field in fields], axis=1), menu)
+
+
+class Device:
+    """Like CuPy's devices: equal by number and without a hash."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and self.number == other.number
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return f"<Device {self.number}>"
+
+
+def test_constants_are_made_once_for_each_device_even_of_devices_without_a_hash():
+    made = []
+
+    def asarray(values, dtype, device):
+        made.append(device.number)
+        return numpy.asarray(values, dtype)
+
+    library = SimpleNamespace(
+        __name__="library", asarray=asarray, arange=lambda n, device: numpy.arange(n), float32=numpy.float32
+    )
+    params = EconomyParameters()
+    first = constants(params, library, Device(0))
+    count = len(made)
+    assert constants(params.replace(penalty_coefficient=3.0), library, Device(0)) is first
+    assert len(made) == count
+    assert constants(params, library, Device(1)) is not first
+    assert set(made) == {0, 1}
