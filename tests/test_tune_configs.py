@@ -1,0 +1,81 @@
+"""Every sweep draws experiments that are valid, and its trials have folders of their own."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ray.tune.search.variant_generator import generate_variants
+
+from rbc_rllib.commands import find_sweep
+from rbc_rllib.launch import Sweep, trial_name
+from rbc_rllib.settings import ConfigError
+from rbc_rllib.trial import experiment_of
+from tests.small import SMALL
+
+NAMES = ["quickstart", "smoke", "open_economy", "closed_economy", "curriculum_search"]
+
+
+def drawn(sweep: Sweep, times: int = 1) -> list[dict]:
+    """The configs of the trials of `times` draws."""
+    return [config for _ in range(times) for _, config in generate_variants(sweep.param_space)]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_draw_is_a_valid_experiment(name):
+    sweep = find_sweep(name)
+    configs = drawn(sweep, times=20 if sweep.search_space else 1)
+    experiments = [experiment_of(config) for config in configs]
+    assert {experiment.name for experiment in experiments} == {experiment.name for experiment in sweep.experiments}
+    folders = [
+        trial_name(SimpleNamespace(trial_id=f"abc_{number:05d}", config=config))
+        for number, config in enumerate(configs)
+    ]
+    assert len(set(folders)) == len(folders)
+
+
+def test_the_quickstart_compares_the_whole_curriculum_with_none_at_full_size():
+    full, plain = find_sweep("quickstart").experiments
+    assert full.economy == plain.economy
+    assert (full.economy.num_consumers, full.economy.num_firms, full.economy.planner_welfare) == (100, 10, "consumer")
+    assert full.learning == plain.learning
+    for moment in (0, 10**5, 10**7):
+        stage = plain.curriculum.at(moment)
+        assert stage.trainable_groups == ("consumer", "firm", "planner")
+        assert stage.labor_disutility_scale == 1
+        assert stage.entropy_coeff == plain.curriculum.at(0).entropy_coeff
+        assert stage.ranges == plain.curriculum.final().ranges
+
+
+def test_the_search_space_moves_the_experiment():
+    drawn_experiments = [experiment_of(config) for config in drawn(find_sweep("curriculum_search"), times=20)]
+    for value in (
+        lambda e: e.seed,
+        lambda e: e.curriculum.staged_training,
+        lambda e: e.curriculum.firm_range_end,
+        lambda e: e.learning.learning_rate.planner,
+    ):
+        assert len({value(experiment) for experiment in drawn_experiments}) > 1
+
+
+def test_a_value_that_is_set_is_no_longer_searched():
+    sweep = find_sweep("curriculum_search").with_values({"curriculum.firm_range_end": 0.1})
+    assert {experiment_of(config).curriculum.firm_range_end for config in drawn(sweep, times=5)} == {0.1}
+
+
+def test_defaults_that_depend_on_the_number_of_agents_follow_a_sampled_number():
+    sweep = Sweep((SMALL,), search_space={"economy.num_consumers": 50, "economy.num_firms": 4})
+    (experiment,) = (experiment_of(config) for config in drawn(sweep))
+    assert experiment.economy.initial_firm_budget == 22000 * 50
+    assert len(experiment.economy.initial_capital) == 4
+
+
+def test_experiments_of_one_name_and_seed_are_refused():
+    with pytest.raises(ConfigError, match=r"small.*own name and seed"):
+        _ = Sweep((SMALL, SMALL)).param_space
