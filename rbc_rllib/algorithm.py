@@ -198,7 +198,7 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
         grad_clip_by="global_norm",
         entropy_coeff=0.0,
     )
-    config.multi_agent(policies=set(GROUPS), policy_mapping_fn=group_of)
+    config.multi_agent(policies=list(GROUPS), policy_mapping_fn=group_of)
     spaces = group_spaces(experiment.economy, learning.observation_encodings)
     config.rl_module(
         rl_module_spec=MultiRLModuleSpec(
