@@ -4,7 +4,10 @@ import copy
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +98,23 @@ def test_a_seed_reproduces_every_metric_and_another_seed_does_not():
         one.stop()
     assert results[0] == results[1]
     assert results[0] != results[2]
+
+
+def test_a_seed_gives_the_same_weights_in_every_process():
+    """Whatever order Python's hash seed gives to sets of strings."""
+    program = "from tests.small import *; import rbc_rllib.env_runner as r; print(r.weights_hash(weights(build())))"
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed, "RAY_ADDRESS": "local"},
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()[-1]
+        for seed in ("1", "2")
+    }
+    assert len(hashes) == 1
 
 
 @pytest.mark.parametrize("split", [3, 7])

@@ -24,7 +24,7 @@ def drawn(sweep: Sweep, times: int = 1) -> list[dict]:
 @pytest.fixture(autouse=True)
 def _seeded():
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
 
 
 @pytest.mark.parametrize("name", NAMES)
