@@ -52,3 +52,43 @@ def mean_interval(
     )
     bounds = result.confidence_interval
     return Interval(mean, float(bounds.low), float(bounds.high), values.size)
+
+
+def crossed_interval(
+    values: numpy.ndarray,
+    rng: numpy.random.Generator,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The mean of `values` `[seeds, episodes]` and its percentile bootstrap interval over both.
+
+    All seeds were judged on the same episodes, so seeds and episodes are resampled independently of each other and
+    crossed. With one seed only episodes are resampled: the interval then says nothing about other seeds. No bounds
+    for fewer than two episodes.
+    """
+    seeds, episodes = values.shape
+    mean = float(values.mean())
+    if episodes < 2:
+        return Interval(mean, nan, nan, seeds)
+
+    def mean_of(episode: numpy.ndarray, seed: numpy.ndarray | None = None, axis: int = -1) -> numpy.ndarray:
+        columns = values[:, episode.astype(int)]  # [seeds, ..., episodes]
+        if seed is None:
+            return columns.mean((0, -1))
+        by_seed = columns.mean(-1).reshape(seeds, -1)  # [seeds, resamples]
+        drawn = seed.astype(int).reshape(-1, seeds)  # [resamples, seeds]
+        picked = numpy.take_along_axis(by_seed.T, drawn, 1) if by_seed.shape[1] > 1 else by_seed.T[:, drawn[0]]
+        return picked.mean(-1).reshape(seed.shape[:-1])
+
+    indices = (numpy.arange(episodes),) if seeds == 1 else (numpy.arange(episodes), numpy.arange(seeds))
+    bounds = stats.bootstrap(
+        indices,
+        mean_of,
+        n_resamples=resamples,
+        batch=1000,
+        confidence_level=confidence,
+        method="percentile",
+        vectorized=True,
+        rng=rng,
+    ).confidence_interval
+    return Interval(mean, float(bounds.low), float(bounds.high), seeds)

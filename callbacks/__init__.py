@@ -8,13 +8,19 @@ from functools import partial
 from typing import Any
 
 from callbacks.action_range_annealing import ActionRangeAnnealing
+from callbacks.one_deviator import OneDeviator
 from callbacks.penalty_annealing import PenaltyAnnealing
 from callbacks.staged_training import StagedTraining
 from rbc_rllib.curriculum import Curriculum
+from rbc_rllib.experiment import Deviation
 
-__all__ = ["ActionRangeAnnealing", "PenaltyAnnealing", "StagedTraining", "curriculum_callbacks"]
+__all__ = ["ActionRangeAnnealing", "OneDeviator", "PenaltyAnnealing", "StagedTraining", "curriculum_callbacks"]
 
 
-def curriculum_callbacks(curriculum: Curriculum) -> list[Any]:
-    """Makers of all three callbacks, for `AlgorithmConfig.callbacks(callbacks_class=...)`."""
-    return [partial(callback, curriculum) for callback in (ActionRangeAnnealing, PenaltyAnnealing, StagedTraining)]
+def curriculum_callbacks(curriculum: Curriculum, deviation: Deviation | None = None) -> list[Any]:
+    """Makers of all three callbacks, for `AlgorithmConfig.callbacks(callbacks_class=...)`.
+
+    In a deviation one policy learns, whatever the stage.
+    """
+    who_learns = partial(OneDeviator, deviation=deviation) if deviation else StagedTraining
+    return [partial(callback, curriculum) for callback in (ActionRangeAnnealing, PenaltyAnnealing, who_learns)]

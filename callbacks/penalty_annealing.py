@@ -32,7 +32,7 @@ class PenaltyAnnealing(StageCallback):
 
     def change_learner(self, stage: CurriculumStage) -> Change:
         """Set the stage's entropy coefficients."""
-        return partial(_set_entropy, coefficients=stage.entropy_coeff)
+        return partial(set_entropy, coefficients=stage.entropy_coeff)
 
     def on_train_result(self, *, algorithm: Any, result: dict[str, Any], **_: Any) -> None:
         """Dual ascent on the mean debt, then the stage of the next iteration."""
@@ -48,7 +48,8 @@ class PenaltyAnnealing(StageCallback):
         return float(algorithm.metrics.peek(PENALTY_COEFFICIENT, default=0.0))
 
 
-def _set_entropy(learner: Any, coefficients: dict[str, float]) -> None:
+def set_entropy(learner: Any, coefficients: dict[str, float]) -> None:
+    """Set the entropy coefficients of these policies from now on."""
     for group, coefficient in coefficients.items():
         learner.entropy_coeff_schedulers_per_module[group] = Scheduler(
             fixed_value_or_schedule=coefficient, framework=learner.framework, device=learner.device

@@ -12,8 +12,9 @@ class StagedTraining(StageCallback):
 
     def change_learner(self, stage: CurriculumStage) -> Change:
         """Train the stage's groups only."""
-        return partial(_train_only, groups=stage.trainable_groups)
+        return partial(train_only, groups=stage.trainable_groups)
 
 
-def _train_only(learner: Any, groups: tuple[str, ...]) -> None:
+def train_only(learner: Any, groups: tuple[str, ...]) -> None:
+    """Have `learner` update these policies only."""
     learner.config.multi_agent(policies_to_train=list(groups))

@@ -3,6 +3,7 @@
 
 import math
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,14 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from rbc_rllib.economy import GROUPS
 from rbc_rllib.env import RBCEnv, group_of, group_spaces
 from rbc_rllib.env_runner import BatchedEnvRunner, stream_seed
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.modules import GroupModule
 from rbc_rllib.numerics import NumericsError
+
+MODULES = Path("learner_group") / "learner" / "rl_module"
+"""Where a checkpoint keeps the networks, a folder for each policy."""
 
 CHECKED_LEARNER_METRICS = ("total_loss", "gradients_default_optimizer_global_norm")
 
@@ -41,11 +44,16 @@ class EconomyPPOConfig(PPOConfig):
         self.add_default_connectors_to_learner_pipeline = False
         self.trained_consumers: int | None = None
         self.torch_threads = 1
+        self.deviator: tuple[str, int] | None = None
 
-    def batched(self, *, trained_consumers: int | None, torch_threads: int) -> "EconomyPPOConfig":
-        """How many consumers of each economy a batch holds (None: all), and torch threads in each process."""
+    def batched(
+        self, *, trained_consumers: int | None, torch_threads: int, deviator: tuple[str, int] | None = None
+    ) -> "EconomyPPOConfig":
+        """How many consumers of each economy a batch holds (None: all), torch threads in each process, and group and
+        index of an agent that acts by a policy of its own."""
         self.trained_consumers = trained_consumers
         self.torch_threads = torch_threads
+        self.deviator = deviator
         return self
 
 
@@ -111,7 +119,7 @@ class EconomyPPO(PPO):
         return batches[0] if len(batches) == 1 else concat_samples(batches)
 
     def _check_finite(self) -> None:
-        for group in GROUPS:
+        for group in self.config.policies:
             for name in CHECKED_LEARNER_METRICS:
                 value = self.metrics.peek((LEARNER_RESULTS, group, name), default=0.0)
                 if not math.isfinite(value):
@@ -124,11 +132,16 @@ def lifetime_env_steps(algorithm: Any) -> int:
 
 
 def algorithm_config(experiment: ExperimentConfig, callbacks: list[Any] | None = None) -> EconomyPPOConfig:
-    """The RLlib config of `experiment` for `EconomyPPO`; `callbacks` make `RLlibCallback`s."""
+    """The RLlib config of `experiment` for `EconomyPPO`; `callbacks` make `RLlibCallback`s.
+
+    Where the experiment is a deviation, every policy starts with the weights of the deviation's checkpoint.
+    """
     learning, resources = experiment.learning, experiment.resources
     runners = max(1, resources.num_env_runners)
     config = EconomyPPOConfig().batched(
-        trained_consumers=learning.trained_consumers, torch_threads=resources.torch_threads
+        trained_consumers=learning.trained_consumers,
+        torch_threads=resources.torch_threads,
+        deviator=experiment.deviation.agent if experiment.deviation else None,
     )
     _configure(config, experiment, callbacks)
     config.environment(env_config={"num_envs": learning.economies_per_update // runners, **_env_config(experiment)})
@@ -161,6 +174,11 @@ def _env_config(experiment: ExperimentConfig) -> dict[str, Any]:
         "encodings": experiment.learning.observation_encodings,
         "reward_scale": experiment.learning.reward_scale.model_dump(),
     }
+
+
+def _initial_weights(experiment: ExperimentConfig, group: str) -> str | None:
+    deviation = experiment.deviation
+    return str(Path(deviation.checkpoint).absolute() / MODULES / group) if deviation else None
 
 
 def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[Any] | None) -> None:
@@ -198,22 +216,24 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
         grad_clip_by="global_norm",
         entropy_coeff=0.0,
     )
-    config.multi_agent(policies=list(GROUPS), policy_mapping_fn=group_of)
+    policies = experiment.policies
+    config.multi_agent(policies=list(policies), policy_mapping_fn=group_of)
     spaces = group_spaces(experiment.economy, learning.observation_encodings)
     config.rl_module(
         rl_module_spec=MultiRLModuleSpec(
             rl_module_specs={
-                group: RLModuleSpec(
+                name: RLModuleSpec(
                     module_class=GroupModule,
                     observation_space=spaces[group][0],
                     action_space=spaces[group][1],
                     model_config={"hidden_sizes": list(learning.hidden_sizes)},
+                    load_state_path=_initial_weights(experiment, group),
                 )
-                for group in GROUPS
+                for name, group in policies.items()
             }
         ),
         algorithm_config_overrides_per_module={
-            group: PPOConfig.overrides(
+            name: PPOConfig.overrides(
                 lr=[
                     [0, getattr(learning.learning_rate, group)],
                     [
@@ -222,7 +242,7 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
                     ],
                 ]
             )
-            for group in GROUPS
+            for name, group in policies.items()
         },
     )
     # RLlib's finite checks cost two device synchronisations for each parameter and step; `NumericsError` checks

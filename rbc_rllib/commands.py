@@ -11,13 +11,21 @@ from rbc_rllib.launch import Sweep
 from rbc_rllib.settings import ConfigError
 
 
-def parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the options that both `train` and `sweep` take."""
+def output_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the options of everything that trains."""
     command = argparse.ArgumentParser(
         prog=f"python -m rbc_rllib.{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.add_argument("--results", default="results", metavar="DIR", help="where results go (default: results/)")
+    command.add_argument("--resume", action="store_true", help="go on with an interrupted or failed run")
+    return command
+
+
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the options that both `train` and `sweep` take."""
+    command = output_parser(name, description)
     command.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -25,8 +33,6 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
         default=[],
         help="a setting by its dotted key, e.g. curriculum.firm_range_end=0.3; may be repeated",
     )
-    command.add_argument("--results", default="results", metavar="DIR", help="where results go (default: results/)")
-    command.add_argument("--resume", action="store_true", help="go on with an interrupted or failed run")
     return command
 
 

@@ -35,6 +35,7 @@ from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.indicators import episode_indicators
 from rbc_rllib.env import RBCEnv, group_spaces
+from rbc_rllib.experiment import DEVIATOR
 from rbc_rllib.numerics import check_trajectory
 from rbc_rllib.rollout import Experience, Rollout, advantages, play
 
@@ -93,9 +94,11 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self.module.foreach_module(lambda _, module: module.to(self._device).eval())
 
     def get_spaces(self) -> dict[str, Any]:
-        """The spaces of one agent of each group."""
+        """The spaces of one agent of each group, and of one that deviates alone."""
         economy = self.env.economy
         spaces: dict[str, Any] = dict(group_spaces(economy.params, economy.encodings))
+        if self.config.deviator:
+            spaces[DEVIATOR] = spaces[self.config.deviator[0]]
         return {INPUT_ENV_SPACES: (None, None), INPUT_ENV_SINGLE_SPACES: (None, None), **spaces}
 
     def assert_healthy(self) -> None:
@@ -137,11 +140,12 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             start = time.perf_counter()
             rollout = play(
                 economy,
-                {group: self.module[group].unwrapped() for group in GROUPS},
+                {name: self.module[name].unwrapped() for name in self.config.policies},
                 self._generator,
                 trained_consumers=self.config.trained_consumers,
                 explore=self.config.explore if explore is None else explore,
                 keep_logits=self.config.use_kl_loss,
+                deviator=self.config.deviator,
             )
             batches.append(self._batch(rollout))
             self._log(rollout, env_steps or 0, time.perf_counter() - start)
@@ -166,12 +170,19 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         """SHA-256 of all weights with which this runner acts."""
         return weights_hash(self.module.get_state())
 
+    def weights_hashes(self) -> dict[str, str]:
+        """SHA-256 of the weights of each policy by itself."""
+        return {name: weights_hash(state) for name, state in self.module.get_state().items()}
+
     def _batch(self, rollout: Rollout) -> MultiAgentBatch:
-        scale = self.env.settings.reward_scale
-        groups = {
-            group: SampleBatch(self._columns(rollout.experience[group], getattr(scale, group))) for group in GROUPS
+        scales = {group: getattr(self.env.settings.reward_scale, group) for group in GROUPS}
+        if self.config.deviator:
+            scales[DEVIATOR] = scales[self.config.deviator[0]]
+        policies = {
+            name: SampleBatch(self._columns(experience, scales[name]))
+            for name, experience in rollout.experience.items()
         }
-        return MultiAgentBatch(groups, env_steps=len(groups["planner"]))
+        return MultiAgentBatch(policies, env_steps=len(policies["planner"]))
 
     def _columns(self, experience: Experience, reward_scale: float) -> dict[str, Any]:
         config = self.config

@@ -20,11 +20,12 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 
 from analysis.results import load_trials
 from analysis.rollout import save_rollout
+from rbc_rllib.algorithm import MODULES
 from rbc_rllib.arrays import array_library, stack, to_numpy
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.indicators import episode_indicators
 from rbc_rllib.env_runner import stream_seed
-from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
 from rbc_rllib.modules import GroupModule
 from rbc_rllib.rollout import play
 from rbc_rllib.settings import ConfigError
@@ -34,7 +35,6 @@ HELD_OUT = 2**30
 """Index of the random stream of evaluations: no runner ever draws from it."""
 
 ECONOMIES_AT_ONCE = 64
-MODULES = Path("learner_group") / "learner" / "rl_module"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Evaluation:
 
     indicators: dict[str, np.ndarray]  # [episodes] each
     rollout: dict[str, np.ndarray]  # `state/<field>` and `outcome/<field>`, [T, E, ...], of the first economies
+    rewards: dict[str, np.ndarray]  # [episodes, K] of each agent of each group, mean a quarter
+    consumption: np.ndarray  # [episodes, T, C, F] units
 
     @property
     def summary(self) -> dict[str, dict[str, float]]:
@@ -65,34 +67,54 @@ def last_checkpoint(trial_folder: Path) -> Path:
 
 
 def load_modules(checkpoint: Path) -> dict[str, GroupModule]:
-    """The groups' networks as they were in `checkpoint`, frozen, on the CPU."""
-    modules = {group: RLModule.from_checkpoint(checkpoint.absolute() / MODULES / group) for group in GROUPS}
+    """The groups' networks (and a single deviator's) as they were in `checkpoint`, frozen, on the CPU."""
+    folder = checkpoint.absolute() / MODULES
+    names = [*GROUPS, DEVIATOR] if (folder / DEVIATOR).is_dir() else GROUPS
+    modules = {name: RLModule.from_checkpoint(folder / name) for name in names}
     for module in modules.values():
         module.eval().requires_grad_(False)
     return modules
 
 
-def evaluate(experiment: ExperimentConfig, modules: dict[str, GroupModule], episodes: int, seed: int) -> Evaluation:
-    """Play `episodes` episodes of the economy in which training ends; the same seed gives the same numbers."""
+def evaluate(
+    experiment: ExperimentConfig,
+    modules: dict[str, GroupModule],
+    episodes: int,
+    seed: int,
+    stream: int = HELD_OUT,
+) -> Evaluation:
+    """Play `episodes` episodes of the economy in which training ends; the same seed gives the same numbers.
+
+    Another `stream` gives other episodes of the same seed, to choose policies on.
+    """
+    deviator = experiment.deviation.agent if experiment.deviation else None
     num_envs = min(episodes, ECONOMIES_AT_ONCE)
     economy = VectorEconomy(
         experiment.economy, num_envs, array_library("numpy"), experiment.learning.observation_encodings
     )
     economy.restrict(experiment.curriculum.final().ranges)
-    generator = torch.Generator().manual_seed(stream_seed(seed, HELD_OUT, 0))
+    generator = torch.Generator().manual_seed(stream_seed(seed, stream, 0))
     parts: list[dict[str, np.ndarray]] = []
+    agents: list[dict[str, np.ndarray]] = []
+    consumption: list[np.ndarray] = []
     kept: dict[str, np.ndarray] = {}
     for _ in range(-(-episodes // num_envs)):
-        played = play(economy, modules, generator, trained_consumers=1)
+        played = play(economy, modules, generator, trained_consumers=1, deviator=deviator)
         states, outcomes = stack(played.states), stack(played.outcomes)
         indicators = episode_indicators(experiment.economy, states, outcomes)
         parts.append({name: to_numpy(values) for name, values in indicators.items()})
+        rewards = {group: to_numpy(outcomes[f"{group}_reward"]) for group in GROUPS}
+        agents.append({group: values.reshape(*values.shape[:2], -1).mean(0) for group, values in rewards.items()})
+        consumption.append(to_numpy(outcomes["consumption"]).swapaxes(0, 1))
         if not kept:
             first = slice(0, min(num_envs, experiment.learning.economies_per_update))
             kept = {f"state/{name}": to_numpy(values)[:, first] for name, values in states.items()}
             kept |= {f"outcome/{name}": to_numpy(values)[:, first] for name, values in outcomes.items()}
-    joined = {name: np.concatenate([part[name] for part in parts])[:episodes] for name in parts[0]}
-    return Evaluation(joined, kept)
+
+    def joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return {name: np.concatenate([piece[name] for piece in pieces])[:episodes] for name in pieces[0]}
+
+    return Evaluation(joined(parts), kept, joined(agents), np.concatenate(consumption)[:episodes])
 
 
 def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | None = None) -> Evaluation:

@@ -8,9 +8,13 @@ import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from rbc_rllib.curriculum import Curriculum
-from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy import GROUPS, EconomyParameters
+from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
 from rbc_rllib.settings import ConfigError, PerGroup, Settings
+
+DEVIATOR = "deviator"
+"""Name of the policy of a single agent that has left the policy of its group."""
 
 
 class Learning(Settings):
@@ -47,6 +51,40 @@ class Resources(Settings):
     torch_threads: PositiveInt = 1  # in every process; more than its cores cuts throughput many times
 
 
+class Deviation(Settings):
+    """Who learns while everybody else plays the policies of a checkpoint for ever; set by `best_response`."""
+
+    checkpoint: str  # its folder
+    deviator: str  # a group, or one consumer or firm of it: firm, firm_3
+
+    @property
+    def group(self) -> str:
+        """The group that deviates, or the one that the deviating agent belongs to."""
+        return self.deviator.partition("_")[0]
+
+    @property
+    def agent(self) -> tuple[str, int] | None:
+        """Group and index of an agent that deviates alone; None where a whole group does."""
+        group, single, index = self.deviator.partition("_")
+        return (group, int(index)) if single else None
+
+    @property
+    def policy(self) -> str:
+        """Name of the policy that learns."""
+        return DEVIATOR if self.agent else self.group
+
+    def fits(self, params: EconomyParameters) -> None:
+        """Raise `ConfigError` where nobody in the economy has the deviator's name."""
+        names = list(GROUPS)
+        for group, size in group_sizes(params).items():
+            names += [] if group == "planner" else [f"{group}_{index}" for index in range(size)]
+        if self.deviator not in names:
+            firms, consumers = params.num_firms - 1, params.num_consumers - 1
+            rule = "this economy has no such group or agent"
+            fix = f"take {', '.join(GROUPS)}, consumer_0 to consumer_{consumers} or firm_0 to firm_{firms}"
+            raise ConfigError("deviator", self.deviator, rule, fix)
+
+
 class ExperimentConfig(Settings):
     """One trial, complete: the same config and seed give the same metrics on a CPU."""
 
@@ -56,6 +94,7 @@ class ExperimentConfig(Settings):
     curriculum: Curriculum = Curriculum()
     learning: Learning = Learning()
     resources: Resources = Resources()
+    deviation: Deviation | None = None  # None: everybody learns, as the curriculum says
     evaluation_episodes: PositiveInt = 64  # held-out episodes after training
     iterations_per_checkpoint: PositiveInt = 50
 
@@ -65,6 +104,14 @@ class ExperimentConfig(Settings):
             self.curriculum.fits(self.economy)
         except ConfigError as error:
             raise error.below("curriculum") from None
+        if self.deviation:
+            try:
+                self.deviation.fits(self.economy)
+            except ConfigError as error:
+                raise error.below("deviation") from None
+            if self.deviation.group == "planner" and self.curriculum.has_fixed_taxes:
+                rule = "the planner of this experiment follows fixed tax rates and chooses nothing"
+                raise ConfigError("deviation.deviator", "planner", rule, "take consumer or firm")
         economies = self.learning.economies_per_update
         parts = {
             "num_env_runners": max(1, self.resources.num_env_runners),
@@ -75,6 +122,12 @@ class ExperimentConfig(Settings):
                 rule = f"it must be a multiple of {what} = {count}, so that all get the same number of economies"
                 raise ConfigError("learning.economies_per_update", economies, rule, f"take {count * 16}, for example")
         return self
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """The group for which each policy acts: every group's own, and that of an agent that deviates alone."""
+        own = {group: group for group in GROUPS}
+        return own | {DEVIATOR: self.deviation.group} if self.deviation and self.deviation.agent else own
 
     @property
     def env_steps_per_update(self) -> int:

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,35 @@ class Sweep:
         return {"experiment": tune.grid_search(complete), "values": dict(self.search_space)}
 
 
-def run(sweep: Sweep, name: str, results: Path, resume: bool) -> Path:
-    """Train every trial of `sweep`, judge it on held-out episodes and write the report; returns the folder.
+def judge(folder: Path, finished: list[Path]) -> str:
+    """Judge each finished trial on held-out episodes and write the report on the experiment in `folder`."""
+    for trial in finished:
+        evaluate_trial(trial)
+    return write_report(folder)
 
-    An existing folder is refused unless `resume`, which finishes what is unfinished in it. Raises `ConfigError` there,
-    and `SystemExit` when trials failed or the run was interrupted.
-    """
+
+def quiet() -> None:
+    """Keep Ray's own tables and warnings from the terminal."""
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # our progress lines instead of Tune's tables
     for library in ("ray", "ray.rllib", "ray.tune"):
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def run(
+    sweep: Sweep,
+    name: str,
+    results: Path,
+    resume: bool,
+    conclude: Callable[[Path, list[Path]], str] = judge,
+) -> Path:
+    """Train every trial of `sweep`, then print what `conclude` says of the folder and of the trials that are finished
+    in it (by default: the report on held-out episodes); returns the folder.
+
+    An existing folder is refused unless `resume`, which finishes what is unfinished in it. Raises `ConfigError` there,
+    and `SystemExit` when trials failed or the run was interrupted.
+    """
+    quiet()
     folder = results.absolute() / name
     how_to_resume = f"{' '.join(_command())} --resume"
     interruption = Interruption()
@@ -103,11 +123,9 @@ def run(sweep: Sweep, name: str, results: Path, resume: bool) -> Path:
     _start_ray()
     with interruption:
         grid = tuner.fit()
-    for result in grid:
-        if result.metrics and result.metrics.get("done") and result.error is None:
-            evaluate_trial(Path(result.path))
+    finished = [Path(r.path) for r in grid if r.metrics and r.metrics.get("done") and r.error is None]
     if any(folder.glob("*/config.json")):
-        print(f"\n{write_report(folder)}\n\nResults: {folder}")
+        print(f"\n{conclude(folder, finished)}\n\nResults: {folder}")
     if interruption.requested:
         print(f"Interrupted. Every running trial has saved a checkpoint; go on with: {how_to_resume}")
         sys.exit(130)

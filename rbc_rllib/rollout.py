@@ -10,6 +10,7 @@ from torch import Tensor
 from rbc_rllib.arrays import from_torch, to_torch
 from rbc_rllib.economy import GROUPS, Outcome, State
 from rbc_rllib.economy.actions import decode
+from rbc_rllib.experiment import DEVIATOR
 from rbc_rllib.modules import GroupModule, MultiHeadCategorical
 from rbc_rllib.vector_economy import VectorEconomy
 
@@ -28,7 +29,9 @@ class Experience:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Whole episodes: the experience of each group, and the economy's own record of every quarter."""
+    """Whole episodes: the experience of each group (and of a single deviator, K = 1), and the economy's own record of
+    every quarter.
+    """
 
     experience: dict[str, Experience]
     states: list[State]  # T, those in which actions were taken
@@ -44,8 +47,12 @@ def play(
     trained_consumers: int | None = None,
     explore: bool = True,
     keep_logits: bool = False,
+    deviator: tuple[str, int] | None = None,
 ) -> Rollout:
     """One episode of every economy, all agents acting by their group's module.
+
+    With `deviator`, (group, index), that agent alone acts by the module `modules["deviator"]`. The random numbers
+    that agents draw are the same with and without one.
 
     Arrays pass between the economy's library and torch through DLPack, on the device where both lie. With
     `trained_consumers`, only the experience of that many consumers, drawn anew in each economy, is kept.
@@ -61,7 +68,7 @@ def play(
     nobody = torch.empty((economy.num_envs, 1, 0), device=torch_device)  # the planner's private observation
     kept = _draw_consumers(economy, trained_consumers, generator, torch_device)
 
-    columns: dict[str, dict[str, list[Tensor]]] = {group: defaultdict(list) for group in GROUPS}
+    columns: dict[str, dict[str, list[Tensor]]] = {name: defaultdict(list) for name in modules}
     states: list[State] = []
     outcomes: list[Outcome] = []
     while True:
@@ -74,21 +81,26 @@ def play(
             if group in masks:
                 seen["action_mask"] = masks[group]
             embeddings = module.trunk(seen)
-            distribution = MultiHeadCategorical(module.logits(seen, embeddings), module.head_sizes)
+            logits = module.logits(seen, embeddings)
+            alone = slice(deviator[1], deviator[1] + 1) if deviator and deviator[0] == group else None
+            if alone is not None:
+                own = modules[DEVIATOR]
+                own_seen = {**seen, "private": private[:, alone]}
+                own_embeddings = own.trunk(own_seen)
+                own_logits = own.logits(own_seen, own_embeddings)
+                logits[:, alone] = own_logits
+            distribution = MultiHeadCategorical(logits, module.head_sizes)
             chooser = distribution if explore else distribution.to_deterministic()
             action = chooser.sample(generator=generator)
             indices[group] = from_torch(action, xp)
 
+            if alone is not None:
+                own_choice = MultiHeadCategorical(own_logits, own.head_sizes)
+                _record(columns[DEVIATOR], own_seen, action[:, alone], own_choice, own, own_embeddings, keep_logits)
             if group == "consumer" and kept is not None:
                 seen["private"], action, embeddings = (_take(x, kept) for x in (private, action, embeddings))
-                distribution = MultiHeadCategorical(_take(distribution.logits, kept), module.head_sizes)
-            column = columns[group]
-            for name, values in seen.items():
-                column[name].append(values)
-            column["actions"].append(action)
-            column["action_logp"].append(distribution.logp(action))
-            column["values"].append(module.compute_values({}, embeddings))
-            column["logits"].append(distribution.logits if keep_logits else distribution.logits[..., :0])
+                distribution = MultiHeadCategorical(_take(logits, kept), module.head_sizes)
+            _record(columns[group], seen, action, distribution, module, embeddings, keep_logits)
 
         states.append(economy.state)
         outcome = economy.step(decode(params, indices, xp, where))
@@ -98,15 +110,35 @@ def play(
             "firm": to_torch(outcome.firm_reward),
             "planner": to_torch(outcome.planner_reward)[:, None],
         }
+        if deviator:
+            rewards[DEVIATOR] = rewards[deviator[0]][:, deviator[1], None]
         if kept is not None:
             rewards["consumer"] = _take(rewards["consumer"], kept)
-        for group in GROUPS:
-            columns[group]["rewards"].append(rewards[group].float())
+        for name, column in columns.items():
+            column["rewards"].append(rewards[name].float())
         if economy.done:
             break
         observations = economy.observe()
 
-    return Rollout({group: _experience(columns[group]) for group in GROUPS}, states, outcomes)
+    return Rollout({name: _experience(column) for name, column in columns.items()}, states, outcomes)
+
+
+def _record(
+    column: dict[str, list[Tensor]],
+    seen: dict[str, Tensor],
+    action: Tensor,
+    distribution: MultiHeadCategorical,
+    module: GroupModule,
+    embeddings: Tensor,
+    keep_logits: bool,
+) -> None:
+    """Append what the agents of one module saw and did in a quarter."""
+    for name, values in seen.items():
+        column[name].append(values)
+    column["actions"].append(action)
+    column["action_logp"].append(distribution.logp(action))
+    column["values"].append(module.compute_values({}, embeddings))
+    column["logits"].append(distribution.logits if keep_logits else distribution.logits[..., :0])
 
 
 def _draw_consumers(

@@ -2,6 +2,7 @@
 in economic words."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,9 +11,9 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 from callbacks import curriculum_callbacks
 from callbacks.penalty_annealing import PENALTY_COEFFICIENT
 from rbc_rllib.algorithm import EconomyPPO, algorithm_config
-from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.actions import group_sizes
-from rbc_rllib.env_runner import ECONOMY_RESULTS
+from rbc_rllib.env_runner import ECONOMY_RESULTS, weights_hash
+from rbc_rllib.evaluate import load_modules
 from rbc_rllib.experiment import ExperimentConfig
 
 LEARNER_WORDS = {
@@ -31,14 +32,25 @@ def experiment_of(trial_config: dict[str, Any]) -> ExperimentConfig:
 
 
 class Trial(EconomyPPO):
-    """Trains one `ExperimentConfig` with its curriculum until `curriculum.total_env_steps`."""
+    """Trains one `ExperimentConfig` with its curriculum until `curriculum.total_env_steps`.
+
+    In a deviation one policy learns; that all others are the checkpoint's, bit by bit, on learners and runners, is
+    checked before the first and after every iteration.
+    """
 
     def __init__(self, config: dict[str, Any], **kwargs: Any):
         self.trial_config = config
         self.experiment = experiment_of(config)
         self._reported_env_steps = 0
         torch.set_num_threads(self.experiment.resources.torch_threads)
-        super().__init__(algorithm_config(self.experiment, curriculum_callbacks(self.experiment.curriculum)), **kwargs)
+        callbacks = curriculum_callbacks(self.experiment.curriculum, self.experiment.deviation)
+        super().__init__(algorithm_config(self.experiment, callbacks), **kwargs)
+        self._frozen: dict[str, str] = {}  # hashes of the weights that stay
+        if deviation := self.experiment.deviation:
+            original = load_modules(Path(deviation.checkpoint))
+            hashes = {group: weights_hash(original[group].get_state()) for group in original}
+            self._check_weights({name: hashes[group] for name, group in self.experiment.policies.items()})
+            self._frozen = {group: value for group, value in hashes.items() if group != deviation.policy}
 
     @classmethod
     def default_resource_request(cls, config: Any) -> Any:
@@ -52,14 +64,29 @@ class Trial(EconomyPPO):
     def log_result(self, result: dict[str, Any]) -> None:
         """Run RLlib's callbacks on its own result, then put the report in its place."""
         super().log_result(result)
+        self._check_weights(self._frozen)
         report = self._report(result)
         result.clear()
         result.update(report)
 
+    def _check_weights(self, expected: dict[str, str]) -> None:
+        """Raise `RuntimeError` where a learner or a runner holds other weights than `expected`, hashes by policy."""
+        if not expected:
+            return
+        group = self.env_runner_group
+        remote = group.num_remote_env_runners() > 0
+        places = group.foreach_env_runner(lambda runner: runner.weights_hashes(), local_env_runner=not remote)
+        places.append({name: weights_hash(state) for name, state in self.learner_group.get_weights().items()})
+        for place in places:
+            for name, value in expected.items():
+                if place[name] != value:
+                    checkpoint = self.experiment.deviation and self.experiment.deviation.checkpoint
+                    raise RuntimeError(f"the {name} policy that is played is not that of {checkpoint}")
+
     def _report(self, result: dict[str, Any]) -> dict[str, Any]:
         curriculum, economy, steps = self.experiment.curriculum, self.experiment.economy, self.env_steps
         # The callbacks set the stage between iterations: this one was played in the stage of its first step.
-        stage = curriculum.at(self._reported_env_steps)
+        stage, deviation = curriculum.at(self._reported_env_steps), self.experiment.deviation
         seconds = result["time_this_iter_s"]
         agents = sum(group_sizes(economy).values())
         steps_now = steps - self._reported_env_steps
@@ -70,7 +97,7 @@ class Trial(EconomyPPO):
             **{key: result[key] for key in KEPT if key in result},
             "done": steps >= curriculum.total_env_steps,
             "env_steps": steps,
-            "curriculum_stage": stage.name,
+            "curriculum_stage": f"{deviation.deviator} deviates" if deviation else stage.name,
             "economy": _floats(result.get(ENV_RUNNER_RESULTS, {}).get(ECONOMY_RESULTS, {})),
             "curriculum": {
                 "labor_disutility_scale": stage.labor_disutility_scale,
@@ -87,7 +114,7 @@ class Trial(EconomyPPO):
                     for key, word in LEARNER_WORDS.items()
                     if key in learners.get(group, {}) and not math.isnan(learners[group][key])
                 }
-                for group in GROUPS
+                for group in self.experiment.policies
             },
             "agent_steps_per_second": steps_now * agents / seconds,
             "seconds_left": remaining / steps_now * seconds if steps_now else math.nan,

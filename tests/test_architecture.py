@@ -18,11 +18,12 @@ FLOORS = (
     ("rbc_rllib.env_runner",),
     ("rbc_rllib.algorithm",),
     ("callbacks",),
-    ("rbc_rllib.trial", "rbc_rllib.evaluate"),
+    ("rbc_rllib.evaluate", "rbc_rllib.gains"),
+    ("rbc_rllib.trial",),
     ("rbc_rllib.launch",),
     ("tune_configs",),
     ("rbc_rllib.commands",),
-    ("rbc_rllib.train", "rbc_rllib.sweep"),
+    ("rbc_rllib.train", "rbc_rllib.sweep", "rbc_rllib.best_response"),
     ("benchmarks",),
 )
 """From the ground up. A module imports from floors below its own, or from its own package."""
@@ -48,6 +49,7 @@ MAY_IMPORT = {
         "rbc_rllib.env_runner",
         "rbc_rllib.trial",
         "rbc_rllib.evaluate",
+        "rbc_rllib.best_response",
         "benchmarks",
     },
     "gymnasium": {"rbc_rllib.env", "rbc_rllib.modules"},

@@ -6,7 +6,7 @@ import math
 import numpy
 import pytest
 
-from analysis.intervals import Interval, mean_interval
+from analysis.intervals import Interval, crossed_interval, mean_interval
 
 
 def test_the_interval_is_that_of_all_resamples() -> None:
@@ -57,3 +57,36 @@ def test_overlap() -> None:
     assert middle.overlaps(low)
     assert not low.overlaps(high)
     assert not low.overlaps(single)
+
+
+def test_a_crossed_interval_is_that_of_all_resamples_of_seeds_and_episodes() -> None:
+    """With two seeds and three episodes all 4 x 27 resamples can be listed."""
+    values = numpy.array([[1.0, 2.0, 6.0], [0.0, 5.0, 3.0]])
+    means = [
+        values[numpy.ix_(seeds, episodes)].mean()
+        for seeds in itertools.product(range(2), repeat=2)
+        for episodes in itertools.product(range(3), repeat=3)
+    ]
+    interval = crossed_interval(values, numpy.random.default_rng(0), confidence=0.8, resamples=40_000)
+    assert interval.mean == pytest.approx(values.mean())
+    assert interval.low == pytest.approx(numpy.quantile(means, 0.1), abs=0.05)
+    assert interval.high == pytest.approx(numpy.quantile(means, 0.9), abs=0.05)
+    assert interval.count == 2
+
+
+def test_a_crossed_interval_is_wider_where_seeds_differ() -> None:
+    rng = numpy.random.default_rng(2)
+    noise = rng.normal(size=(5, 100))
+    alike = crossed_interval(noise, numpy.random.default_rng(0))
+    apart = crossed_interval(noise + 3 * numpy.arange(5)[:, None], numpy.random.default_rng(0))
+    assert apart.high - apart.low > 3 * (alike.high - alike.low)
+
+
+def test_one_seed_leaves_an_interval_over_episodes_and_one_episode_none() -> None:
+    values = numpy.random.default_rng(3).normal(size=(1, 400))
+    one_seed = crossed_interval(values, numpy.random.default_rng(0))
+    over_episodes = mean_interval(values[0], numpy.random.default_rng(0))
+    assert one_seed.low == pytest.approx(over_episodes.low, abs=0.01)
+    assert one_seed.high == pytest.approx(over_episodes.high, abs=0.01)
+    assert one_seed.count == 1
+    assert not crossed_interval(values[:, :1], numpy.random.default_rng(0)).known

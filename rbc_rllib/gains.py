@@ -1,0 +1,254 @@
+"""What a deviator gains, and what that says of a solution: from rewards on paired episodes to words and numbers.
+
+A best response is found by learning, so every gain is a lower bound ("at least"). A gain whose interval holds 0 is not
+distinguishable from 0, which does not prove that there is none. In a trivial economy nobody has anything to gain:
+there, small gains do not make an equilibrium.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from analysis.intervals import Interval, crossed_interval
+from analysis.metrics import BOOTSTRAP_SEED, TRIVIAL_FROM
+from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy.consumers import utility
+
+HIGHEST_FACTOR = 1e12
+"""No consumption is multiplied by more in the search for a consumption equivalent."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What one deviator gains at least, a quarter (and an agent, where a group deviates)."""
+
+    deviator: str
+    reward: float  # of the frozen policies
+    gain: Interval  # mean over seeds; over seeds and episodes
+    seeds: tuple[int, ...]
+    stayed: tuple[int, ...]  # those whose learned response did not beat the frozen policy on validation episodes
+    best_seed: int  # by validation episodes
+    best_gain: Interval  # of that seed, over episodes
+    improvement: float  # of the group's reward, from untrained policies to the frozen ones
+    consumption_equivalent: Interval | None  # percent; consumers only, and only where they consume
+
+    @property
+    def known(self) -> bool:
+        """Whether the gain is distinguishable from 0."""
+        return self.gain.known and self.gain.low > 0
+
+    @property
+    def percent_of_reward(self) -> Interval | None:
+        """The gain in percent of |reward|; None for a reward of 0."""
+        return scaled(self.gain, 100 / abs(self.reward)) if self.reward else None
+
+    @property
+    def percent_of_improvement(self) -> Interval | None:
+        """The paper's measure: gain / (reward - reward of untrained policies); None where nothing improved."""
+        return scaled(self.gain, 100 / self.improvement) if self.improvement > 0 else None
+
+    def record(self) -> dict[str, Any]:
+        """For JSON: plain numbers, None for what is unknown."""
+        parts = {
+            **asdict(self),
+            "distinguishable_from_0": self.known,
+            "percent_of_reward": self.percent_of_reward and asdict(self.percent_of_reward),
+            "percent_of_improvement": self.percent_of_improvement and asdict(self.percent_of_improvement),
+        }
+        return _plain(parts)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The policies of one checkpoint, and what deviators gain from leaving them."""
+
+    checkpoint: str
+    env_steps: int
+    trivial_share: float  # of the held-out episodes with the frozen policies
+    gains: tuple[Gain, ...]
+
+    @property
+    def trivial(self) -> bool:
+        """Whether the economy is dead: then it is not called an equilibrium, whatever the gains."""
+        return self.trivial_share >= TRIVIAL_FROM
+
+    @property
+    def largest(self) -> Gain | None:
+        """The deviator that gains most, in percent of |reward|."""
+        compared = [gain for gain in self.gains if gain.percent_of_reward]
+        return max(compared, key=lambda gain: gain.percent_of_reward.mean, default=None)  # type: ignore[union-attr]
+
+    @property
+    def epsilon(self) -> float | None:
+        """The largest gain over deviators in percent of |reward|; at least 0, since staying is a response too."""
+        return max(0.0, self.largest.percent_of_reward.mean) if self.largest else None  # type: ignore[union-attr]
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "checkpoint": self.checkpoint,
+            "env_steps": self.env_steps,
+            "trivial_share": self.trivial_share,
+            "trivial": self.trivial,
+            "epsilon_percent_at_least": self.epsilon,
+            "largest_gain": self.largest.deviator if self.largest else None,
+            "gains": [gain.record() for gain in self.gains],
+        }
+
+
+def measure_gain(
+    deviator: str,
+    before: np.ndarray,
+    after: np.ndarray,
+    validation_gains: Sequence[float],
+    seeds: Sequence[int],
+    untrained: float,
+    params: EconomyParameters,
+    consumption: np.ndarray | None = None,
+) -> Gain:
+    """The gain of a deviator, from rewards a quarter on the same held-out episodes.
+
+    Args: before `[episodes]` with everybody's frozen policy; after `[seeds, episodes]` with the learned response of
+    each seed; validation_gains `[seeds]` on other episodes, which decide between response and staying and which
+    seed is best; untrained, the reward of untrained policies; consumption `[episodes, quarters, ..., goods]` of the
+    deviator before, where it is a consumer.
+    """
+    better = np.asarray(validation_gains) > 0
+    gains = np.where(better[:, None], after - before, 0.0)
+    best = int(np.argmax(validation_gains))
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    gain, best_gain = crossed_interval(gains, rng), crossed_interval(gains[[best]], rng)
+    return Gain(
+        deviator=deviator,
+        reward=float(before.mean()),
+        gain=gain,
+        seeds=tuple(seeds),
+        stayed=tuple(seed for seed, is_better in zip(seeds, better, strict=True) if not is_better),
+        best_seed=seeds[best],
+        best_gain=best_gain,
+        improvement=float(before.mean()) - untrained,
+        consumption_equivalent=None if consumption is None else _equivalents(params, consumption, gain),
+    )
+
+
+def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, gain: float) -> float:
+    """The percentage by which all consumption would have to rise to be worth `gain` utility a quarter.
+
+    With u(x) = sum_f ((x_f + 1)^(1-s) - 1) / (1-s), s = `crra`, it is 100 q for the q that solves
+
+        mean u((1 + q) x) = mean u(x) + gain,
+
+    means over the quarters and agents of `consumption` `[..., F]`, the baskets of before; hours stay as they are. The
+    1 in u leaves no closed form. The left side rises with q from 0 at q = -1, so the root is unique. -100 where the
+    gain takes more than all the joy of consumption, infinite where none of it is enough, NaN where nothing is consumed.
+    """
+    baskets = consumption.reshape(-1, 1, consumption.shape[-1]).astype(float)
+    nothing = np.zeros(baskets.shape[:2])
+    if not baskets.any() or math.isnan(gain):
+        return math.nan
+
+    def enjoyed(factor: float) -> float:
+        return float(utility(params, factor * baskets, nothing, nothing).mean())
+
+    wanted = enjoyed(1.0) + gain
+    if wanted <= 0:
+        return -100.0
+    high = 2.0
+    while enjoyed(high) < wanted:
+        high *= 2
+        if high > HIGHEST_FACTOR:
+            return math.inf
+    return 100 * (optimize.brentq(lambda factor: enjoyed(factor) - wanted, 0.0, high, xtol=1e-9) - 1)
+
+
+def _equivalents(params: EconomyParameters, consumption: np.ndarray, gain: Interval) -> Interval | None:
+    """The consumption equivalents of a gain and its bounds: rising in the gain, so the bounds are theirs."""
+    mean, low, high = (consumption_equivalent(params, consumption, each) for each in (gain.mean, gain.low, gain.high))
+    return None if math.isnan(mean) else Interval(mean, low, high, gain.count)
+
+
+def scaled(interval: Interval, factor: float) -> Interval:
+    """The interval in another unit."""
+    return Interval(interval.mean * factor, interval.low * factor, interval.high * factor, interval.count)
+
+
+def table(solution: Solution) -> str:
+    """The gains as Markdown that is also readable as plain text."""
+    head = ["deviator", "reward", "gain at least", "% of reward", "% of improvement", "consumption-equivalent %"]
+    lines = [[*head, "best seed"]]
+    for gain in solution.gains:
+        numbers = [gain.gain, gain.percent_of_reward, gain.percent_of_improvement, gain.consumption_equivalent]
+        best = f"{_number(gain.best_gain.mean)} (seed {gain.best_seed} of {len(gain.seeds)})"
+        lines.append([gain.deviator, _number(gain.reward), *map(_bounded, numbers), best])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    return "\n".join(
+        "| " + " | ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) + " |" for line in lines
+    )
+
+
+def words(solution: Solution) -> str:
+    """What the gains say, in sentences."""
+    sentences = []
+    for gain in solution.gains:
+        if gain.known:
+            percent = gain.percent_of_reward
+            share = f", {_bounded(percent)}% of its reward" if percent else ""
+            sentences.append(f"{gain.deviator} gains at least {_bounded(gain.gain)} a quarter{share}.")
+        else:
+            sentences.append(f"{gain.deviator}: a gain of {_bounded(gain.gain)} is not distinguishable from 0.")
+        if gain.stayed:
+            sentences.append(
+                f"{gain.deviator}: {len(gain.stayed)} of {len(gain.seeds)} seeds found nothing better than staying on"
+                " the validation episodes and count as a gain of 0."
+            )
+        if len(gain.seeds) == 1:
+            sentences.append(f"{gain.deviator} was trained with one seed: its interval is over episodes only.")
+        if gain.percent_of_improvement is None:
+            sentences.append(
+                f"{gain.deviator}: no share of the improvement, since training did not raise this reward"
+                f" (by {_number(gain.improvement)} from untrained policies)."
+            )
+    largest = solution.largest
+    if solution.trivial:
+        sentences.append(
+            f"The solution is trivial: in {solution.trivial_share:.0%} of the episodes next to nobody works, produces"
+            " or consumes. Small gains say nothing there, and it is not called an equilibrium."
+        )
+    elif largest is None:
+        sentences.append("Every reward is 0, so there is no epsilon in percent.")
+    elif not any(gain.known for gain in solution.gains):
+        sentences.append(
+            f"No deviator found a gain that is distinguishable from 0 (largest: {largest.deviator},"
+            f" {solution.epsilon:.2g}%). Better responses than those found may exist."
+        )
+    else:
+        sentences.append(
+            f"Epsilon, the largest gain, is at least {solution.epsilon:.3g}% of the reward of {largest.deviator}"
+            f"{'' if largest.known else ', a gain that is itself not distinguishable from 0'}."
+        )
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def _bounded(interval: Interval | None) -> str:
+    if interval is None:
+        return "-"
+    if not interval.known:
+        return _number(interval.mean)
+    return f"{_number(interval.mean)} [{_number(interval.low)}, {_number(interval.high)}]"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,107 @@
+"""Games small enough to solve exactly: every course of events is played, and a deviator's best response read off it."""
+
+from dataclasses import dataclass, fields
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+
+from rbc_rllib.economy import GROUPS, Actions, initial_state, step
+from rbc_rllib.economy.actions import group_sizes, head_sizes
+from rbc_rllib.economy.observations import observe
+from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
+from rbc_rllib.modules import GroupModule, MultiHeadCategorical
+
+
+@dataclass(frozen=True)
+class Agent:
+    group: str
+    index: int
+    choices: np.ndarray  # [n, heads] its joint choices
+
+
+def exact_values(
+    game: ExperimentConfig, modules: dict[str, GroupModule], deviator: str, response: GroupModule | None = None
+) -> tuple[float, float]:
+    """The deviator's reward a quarter: with `response` (with its own policy where there is none), and the most it can
+    get by any plan that may use all that has happened so far, while everybody else plays `modules`.
+
+    Backward over the whole tree of joint choices: V(s) = max over (or the response's mean over) a of
+    E_others[r(s, a, others) + V(s')], V = 0 after the last quarter. A group deviates as one player and must have one
+    member.
+    """
+    params = game.economy
+    group, _, index = deviator.partition("_")
+    assert index or group_sizes(params)[group] == 1
+    me = (group, int(index or 0))
+    agents = [
+        Agent(name, k, np.array(list(product(*(range(n) for n in head_sizes(params)[name])))))
+        for name in GROUPS
+        for k in range(group_sizes(params)[name])
+    ]
+    mine = [(agent.group, agent.index) for agent in agents].index(me)
+    sizes = [len(agent.choices) for agent in agents]
+    joint = np.stack(np.meshgrid(*(np.arange(n) for n in sizes), indexing="ij"), -1).reshape(-1, len(agents))
+
+    state = initial_state(params, 1)
+    levels = []
+    for _ in range(params.episode_length):
+        nodes = len(state.time)
+        beliefs = [_probabilities(game, state, modules[agent.group], agent) for agent in agents]
+        own = _probabilities(game, state, response or modules[group], agents[mine])
+        everywhere = type(state)(**{f.name: np.repeat(getattr(state, f.name), len(joint), 0) for f in fields(state)})
+        state, outcome = step(params, everywhere, _actions(game, agents, np.tile(joint, (nodes, 1))))
+        reward = getattr(outcome, f"{group}_reward").reshape(nodes * len(joint), -1)[:, me[1]]
+        levels.append((beliefs, own, reward.astype(float)))
+
+    best = value = np.zeros(len(state.time))
+    for beliefs, own, reward in reversed(levels):
+        best = _expected(reward + best, beliefs, sizes, mine).max(1)
+        value = (_expected(reward + value, beliefs, sizes, mine) * own).sum(1)
+    return float(value[0]) / params.episode_length, float(best[0]) / params.episode_length
+
+
+def response_in(modules: dict[str, GroupModule], deviator: str) -> GroupModule:
+    """The deviator's own module among those of a checkpoint."""
+    return modules[DEVIATOR if "_" in deviator else deviator]
+
+
+def _expected(total: np.ndarray, beliefs: list[np.ndarray], sizes: list[int], mine: int) -> np.ndarray:
+    """`[nodes, my choices]` mean of `total` `[nodes * joint choices]` over what the others do."""
+    nodes = len(beliefs[0])
+    table = np.moveaxis(total.reshape(nodes, *sizes), mine + 1, 1)
+    others = [belief for k, belief in enumerate(beliefs) if k != mine]
+    for belief in reversed(others):
+        table = (table * belief.reshape(nodes, *(1,) * (table.ndim - 2), -1)).sum(-1)
+    return table
+
+
+@torch.no_grad()
+def _probabilities(game: ExperimentConfig, state: Any, module: GroupModule, agent: Agent) -> np.ndarray:
+    """`[nodes, choices]` How likely an agent takes each of its joint choices, heads being independent."""
+    seen = observe(game.economy, state, game.learning.observation_encodings)
+    observation = {"shared": torch.as_tensor(seen["shared"]).float()}
+    if agent.group in seen:
+        observation["private"] = torch.as_tensor(seen[agent.group][:, agent.index]).float()
+    logits = module.logits(observation, module.trunk(observation))
+    nodes, choices = len(logits), torch.as_tensor(agent.choices)
+    if choices.shape[1] == 1:
+        choices = choices[:, 0]
+    spread = MultiHeadCategorical(logits[:, None].expand(nodes, len(choices), -1), module.head_sizes)
+    return spread.logp(choices.expand(nodes, *choices.shape)).exp().double().numpy()
+
+
+def _actions(game: ExperimentConfig, agents: list[Agent], joint: np.ndarray) -> Actions:
+    """The `Actions` of every row of `joint` `[rows, agents]`."""
+    chosen = {
+        name: np.stack([a.choices[joint[:, k]] for k, a in enumerate(agents) if a.group == name], 1) for name in GROUPS
+    }
+    goods, demand = game.economy.num_firms, np.asarray(game.economy.demand_choices)
+    return Actions(
+        consumption=demand[chosen["consumer"][..., :goods]],
+        hours_index=chosen["consumer"][..., goods],
+        employer=chosen["consumer"][..., goods + 1],
+        firm=chosen["firm"][..., 0],
+        planner=chosen["planner"][:, 0, 0],
+    )
