@@ -110,9 +110,9 @@ class Trial(EconomyPPO):
             },
             "learning": {
                 group: {
-                    word: float(learners[group][key])
+                    # A group that does not learn yet has its columns all the same: a CSV file never gets new ones.
+                    word: float(learners.get(group, {}).get(key, math.nan))
                     for key, word in LEARNER_WORDS.items()
-                    if key in learners.get(group, {}) and not math.isnan(learners[group][key])
                 }
                 for group in self.experiment.policies
             },
