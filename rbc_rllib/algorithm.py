@@ -217,6 +217,7 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
         entropy_coeff=0.0,
     )
     policies = experiment.policies
+    # In this order, which a set would not keep: networks are initialised one after the other.
     config.multi_agent(policies=list(policies), policy_mapping_fn=group_of)
     spaces = group_spaces(experiment.economy, learning.observation_encodings)
     config.rl_module(

@@ -107,7 +107,7 @@ def test_a_best_response_reaches_the_exact_gain_and_then_there_is_none_left(devi
     reward, best = exact_values(game, frozen, deviator)
     assert best > reward
 
-    (experiment,) = best_responses(run, [deviator], [checkpoint], seeds=1, iterations=12).experiments
+    (experiment,) = best_responses(run, [deviator], [checkpoint], seeds=1, iterations=30).experiments
     learned = trained(experiment, tmp_path / "response")
     response = response_in(load_modules(learned / "checkpoint_000000"), deviator)
     reached, _ = exact_values(game, frozen, deviator, response)
@@ -122,7 +122,8 @@ def test_a_best_response_reaches_the_exact_gain_and_then_there_is_none_left(devi
         return  # the lone deviator's policy is no group's: there is no run in which it is frozen
 
     (checkpoint,) = find_checkpoints(learned)
-    (experiment,) = best_responses(learned, [deviator], [checkpoint], seeds=1, iterations=3).experiments
+    again = best_responses(learned, [deviator], [checkpoint], seeds=1, iterations=3, episodes=4096)
+    (experiment,) = again.experiments
     second = tmp_path / "second"
     judge(tmp_path, [trained(experiment, second)])
     (gain,) = json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]
