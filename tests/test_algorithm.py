@@ -37,7 +37,7 @@ def reported(result: dict, prefix: str = "") -> dict:
         if isinstance(value, dict):
             flat |= reported(value, f"{prefix}{key}/")
         elif not any(word in key for word in NOT_REPRODUCIBLE):
-            flat[prefix + key] = value
+            flat[prefix + key] = None if value != value else value  # NaN where a group does not learn yet
     return flat
 
 

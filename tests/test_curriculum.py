@@ -272,7 +272,7 @@ def test_fixed_taxes_without_annealed_ranges_hold_from_the_first_step():
 
 REFUSED = [
     # overrides, key, value, words of the rule, words of the fix
-    ({"firm_range_start": 0.5}, "firm_range_start", 0.5, "after its end, firm_range_end = 0.12", "raise firm_range_end"),
+    ({"firm_range_start": 0.5}, "firm_range_start", 0.5, "its end, firm_range_end = 0.12", "raise firm_range_end"),
     ({"tax_range_start": 0.9}, "tax_range_start", 0.9, "after its end, tax_range_end = 0.35", "raise tax_range_end"),
     (
         {"fixed_corporate_tax_rate": 0.8},
