@@ -48,10 +48,11 @@ class Curriculum(Settings):
     final_price_range: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 2500.0)
     final_wage_range: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 44.0)
     firm_range_start: float = Field(0.0, ge=0, le=1)
-    firm_range_end: float = Field(0.12, ge=0, le=1)  # the firms start to learn
+    firm_range_end: float = Field(0.06, ge=0, le=1)  # the firms start to learn
     # When the firms start to learn, work nearly stops for a while. Random taxes in that while can stop it for good.
-    tax_range_start: float = Field(0.22, ge=0, le=1)
-    tax_range_end: float = Field(0.35, ge=0, le=1)  # the planner starts to learn
+    # A planner who starts late leaves little time to the others to find out how to live with the taxes that it learns.
+    tax_range_start: float = Field(0.12, ge=0, le=1)
+    tax_range_end: float = Field(0.2, ge=0, le=1)  # the planner starts to learn
 
     labor_disutility_time_constant: PositiveFloat = 0.05
 

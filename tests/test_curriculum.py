@@ -272,8 +272,8 @@ def test_fixed_taxes_without_annealed_ranges_hold_from_the_first_step():
 
 REFUSED = [
     # overrides, key, value, words of the rule, words of the fix
-    ({"firm_range_start": 0.5}, "firm_range_start", 0.5, "its end, firm_range_end = 0.12", "raise firm_range_end"),
-    ({"tax_range_start": 0.9}, "tax_range_start", 0.9, "after its end, tax_range_end = 0.35", "raise tax_range_end"),
+    ({"firm_range_start": 0.5}, "firm_range_start", 0.5, "its end, firm_range_end = 0.06", "raise firm_range_end"),
+    ({"tax_range_start": 0.9}, "tax_range_start", 0.9, "after its end, tax_range_end = 0.2", "raise tax_range_end"),
     (
         {"fixed_corporate_tax_rate": 0.8},
         "fixed_income_tax_rate, fixed_corporate_tax_rate",
@@ -289,7 +289,7 @@ REFUSED = [
         "both or neither",
     ),
     ({"fixed_income_tax_rate": 40}, "fixed_income_tax_rate", 40, "less than or equal to 1", "leave it out"),
-    ({"firm_range_end": 1.5}, "firm_range_end", 1.5, "less than or equal to 1", "0.12"),
+    ({"firm_range_end": 1.5}, "firm_range_end", 1.5, "less than or equal to 1", "0.06"),
     ({"total_env_steps": 0}, "total_env_steps", 0, "greater than 0", "480000"),
     ({"entropy_time_constant": 0}, "entropy_time_constant", 0, "greater than 0", "0.05"),
     ({"final_price_range": (0,)}, "final_price_range.1", (0,), "required", "(0.0, 2500.0)"),
