@@ -61,7 +61,6 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self._callbacks = [make() for make in force_list(self.config.callbacks_class)]
         num_gpus = self.config.num_gpus_per_env_runner if self.worker_index else 0
         self._device = get_device(self.config, num_gpus)
-        self._generator = torch.Generator(self._device)
         self._weights_seq_no = 0
         self.make_env()
         self.make_module()
@@ -73,7 +72,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             settings["array_library"] = "cupy" if self._device.type == "cuda" else "numpy"
         if array_library(settings["array_library"]) is np:
             self._device = torch.device("cpu")
-            self._generator = torch.Generator(self._device)
+        self._generator = torch.Generator(self._device)
         self.env: Any = RBCEnv(settings)
         make_callback(
             "on_environment_created",
@@ -163,8 +162,11 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         RLlib's own weight synchronisation is dropped while another request is in flight, for example right after a
         restore; weights that travel with the request cannot be.
         """
-        self.module.set_state(ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights)
+        self._load(weights)
         return self.sample(env_steps=env_steps), self.get_metrics()
+
+    def _load(self, weights: Any) -> None:
+        self.module.set_state(ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights)
 
     def weights_hash(self) -> str:
         """SHA-256 of all weights with which this runner acts."""
@@ -254,8 +256,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     def set_state(self, state: dict[str, Any]) -> None:
         """Load weights, always: RLlib's rule to ignore old sequence numbers loses weights that were restored."""
         if COMPONENT_RL_MODULE in state:
-            weights = state[COMPONENT_RL_MODULE]
-            self.module.set_state(ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights)
+            self._load(state[COMPONENT_RL_MODULE])
             self._weights_seq_no = state.get(WEIGHTS_SEQ_NO, 0)
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple, dict[str, Any]]:

@@ -8,7 +8,6 @@
 Prints a progress line now and then, and in the end what happened. Everything is in `results/train-<config>/<trial>/`.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 from rbc_rllib.commands import find_sweep, parser, refused
@@ -23,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = command.parse_args(arguments)
     with refused(command):
         sweep = find_sweep(options.config)
-        single = replace(Sweep(sweep.experiments[:1]), search_space={}).with_values(parse_assignments(options.set))
+        single = Sweep(sweep.experiments[:1]).with_values(parse_assignments(options.set))
         run(single, f"train-{options.config}", Path(options.results), options.resume)
 
 
