@@ -1,24 +1,26 @@
-"""Means over seeds and how far they can be trusted."""
+"""Means over samples, such as seeds or episodes, and how far they can be trusted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 
 import numpy
 from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
+BATCH = 1000  # resamples held in memory at once
+BOOTSTRAP_SEED = 0  # the same numbers give the same interval at every call
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with its bootstrap interval; the bounds are NaN for fewer than two seeds."""
+    """A mean over samples with its bootstrap interval; the bounds are NaN for fewer than two samples."""
 
     mean: float
     low: float
     high: float
-    count: int  # seeds
+    count: int  # samples
 
     @property
     def known(self) -> bool:
@@ -29,6 +31,11 @@ class Interval:
         """Whether the two intervals have a point in common; False where either has no bounds."""
         return self.known and other.known and self.low <= other.high and other.low <= self.high
 
+    def record(self) -> dict[str, float | None]:
+        """`mean`, `low` and `high` for JSON, which has no NaN: None for what is not finite."""
+        numbers = {"mean": self.mean, "low": self.low, "high": self.high}
+        return {name: number if isfinite(number) else None for name, number in numbers.items()}
+
 
 def mean_interval(
     values: Sequence[float] | numpy.ndarray,
@@ -36,9 +43,9 @@ def mean_interval(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """The mean of `values` `[seeds]` and its percentile bootstrap interval.
+    """The mean of independent samples `values` `[N]`, such as seeds or episodes, and its percentile bootstrap interval.
 
-    A NaN among the values is passed on, not dropped. Over a handful of seeds such an interval is too narrow
+    A NaN among the values is passed on, not dropped. Over a handful of samples such an interval is too narrow
     (it cannot reach beyond the smallest and the largest value).
     """
     values = numpy.asarray(values, dtype=float)
@@ -48,7 +55,13 @@ def mean_interval(
     if values.size < 2 or numpy.isnan(mean):
         return Interval(mean, nan, nan, values.size)
     result = stats.bootstrap(
-        (values,), numpy.mean, n_resamples=resamples, confidence_level=confidence, method="percentile", rng=rng
+        (values,),
+        numpy.mean,
+        n_resamples=resamples,
+        batch=BATCH,
+        confidence_level=confidence,
+        method="percentile",
+        rng=rng,
     )
     bounds = result.confidence_interval
     return Interval(mean, float(bounds.low), float(bounds.high), values.size)
@@ -85,7 +98,7 @@ def crossed_interval(
         indices,
         mean_of,
         n_resamples=resamples,
-        batch=1000,
+        batch=BATCH,
         confidence_level=confidence,
         method="percentile",
         vectorized=True,

@@ -6,12 +6,11 @@ from typing import Literal
 
 import numpy
 
-from analysis.intervals import Interval, mean_interval
+from analysis.intervals import BOOTSTRAP_SEED, Interval, mean_interval
 from analysis.results import Trial
 
 TAIL_SHARE = 0.05  # of the progress rows, from the end: stands in for an evaluation that is missing
 TRIVIAL_FROM = 0.5  # share of trivial episodes from which a trial counts as trivial
-BOOTSTRAP_SEED = 0
 
 Source = Literal["evaluation", "training", "none"]
 Verdict = Literal["trivial", "alive", "unknown"]
@@ -27,7 +26,8 @@ def source(trial: Trial) -> Source:
 def indicators(trial: Trial) -> dict[str, float]:
     """Mean of each economic indicator over held-out episodes, else over the last 5% of the progress rows."""
     if trial.finished and trial.evaluation:
-        return {name: float(value["mean"]) for name, value in trial.evaluation["indicators"].items()}
+        means = {name: value["mean"] for name, value in trial.evaluation["indicators"].items()}
+        return {name: math.nan if mean is None else float(mean) for name, mean in means.items()}
     columns = [name for name in trial.progress.columns if name.startswith("economy/")]
     tail = trial.progress[columns].tail(math.ceil(TAIL_SHARE * len(trial.progress)))
     return {name.removeprefix("economy/"): float(value) for name, value in tail.mean().items()}
@@ -43,7 +43,12 @@ def verdict(trial: Trial) -> Verdict:
     share = indicator(trial, "trivial_share")
     if math.isnan(share):
         return "unknown"
-    return "trivial" if share >= TRIVIAL_FROM else "alive"
+    return "trivial" if is_trivial(share) else "alive"
+
+
+def is_trivial(trivial_share: float) -> bool:
+    """Whether so large a share of trivial episodes makes the solution a trivial one: from a half on."""
+    return trivial_share >= TRIVIAL_FROM
 
 
 def measured(trials: Sequence[Trial]) -> list[Trial]:

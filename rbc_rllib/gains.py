@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from analysis.intervals import Interval, crossed_interval
-from analysis.metrics import BOOTSTRAP_SEED, TRIVIAL_FROM
+from analysis.intervals import BOOTSTRAP_SEED, Interval, crossed_interval
+from analysis.metrics import is_trivial
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
 
@@ -74,7 +74,7 @@ class Solution:
     @property
     def trivial(self) -> bool:
         """Whether the economy is dead: then it is not called an equilibrium, whatever the gains."""
-        return self.trivial_share >= TRIVIAL_FROM
+        return is_trivial(self.trivial_share)
 
     @property
     def largest(self) -> Gain | None:

@@ -65,7 +65,10 @@ def write_trial(
             trial / "progress.csv", index=False
         )
     if evaluated:
-        measured = {key: {"mean": value, "standard_error": 0.01 * abs(value)} for key, value in indicators.items()}
+        measured = {
+            key: {"mean": value, "low": value - 0.02 * abs(value), "high": value + 0.02 * abs(value)}
+            for key, value in indicators.items()
+        }
         text = json.dumps({"episodes": 64, "seed": 1, "env_steps": 160_000, "indicators": measured})
         (trial / "evaluation.json").write_text(text)
     if rollout:

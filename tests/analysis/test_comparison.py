@@ -1,5 +1,6 @@
 """The numbers of trials and the table by treatment."""
 
+import json
 import math
 from pathlib import Path
 
@@ -21,6 +22,17 @@ def test_numbers_come_from_the_evaluation_where_there_is_one(tmp_path: Path) -> 
     (trial,) = load_trials(tmp_path)
     assert source(trial) == "evaluation"
     assert indicators(trial) == LIVING
+
+
+@pytest.mark.parametrize("rest", [{"standard_error": 0.1}, {"low": 1.0, "high": 3.0}, {"low": None, "high": None}])
+def test_only_the_mean_of_an_evaluation_is_read(tmp_path: Path, rest: dict[str, float | None]) -> None:
+    """So evaluations of before there were intervals are as good."""
+    folder = write_trial(tmp_path, "full", 0, LIVING)
+    record = {"episodes": 64, "indicators": {"price": {"mean": 2.0} | rest, "hours": {"mean": None} | rest}}
+    (folder / "evaluation.json").write_text(json.dumps(record))
+    numbers = indicators(load_trials(tmp_path)[0])
+    assert numbers["price"] == 2.0
+    assert math.isnan(numbers["hours"])
 
 
 @pytest.mark.parametrize(("iterations", "rows"), [(100, 5), (50, 3), (7, 1), (1, 1)])

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over seeds."""
+"""Bootstrap intervals over seeds and episodes."""
 
 import itertools
 import math
@@ -48,6 +48,12 @@ def test_fewer_than_two_numbers_have_no_interval(values: list[float]) -> None:
 @pytest.mark.filterwarnings("error")
 def test_equal_seeds_have_an_interval_of_no_width() -> None:
     assert mean_interval([2.0, 2.0], numpy.random.default_rng(0)) == Interval(2.0, 2.0, 2.0, 2)
+
+
+def test_a_record_is_valid_json() -> None:
+    assert Interval(1.0, 0.5, 2.0, 3).record() == {"mean": 1.0, "low": 0.5, "high": 2.0}
+    assert Interval(1.0, math.nan, math.nan, 1).record() == {"mean": 1.0, "low": None, "high": None}
+    assert Interval(math.inf, math.nan, math.nan, 2).record() == {"mean": None, "low": None, "high": None}
 
 
 def test_overlap() -> None:
