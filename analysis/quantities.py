@@ -15,7 +15,7 @@ class Quantity:
 
     @property
     def title(self) -> str:
-        return f"{self.label} ({self.unit})"
+        return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def text(self, value: float, low: float = math.nan, high: float = math.nan) -> str:
         """`mean [low, high]`, or the mean alone where there is no interval."""
@@ -39,4 +39,18 @@ QUANTITIES = (
     Quantity("trivial_share", "trivial episodes", "share", "z.0%"),
 )
 
-BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
+MORE_QUANTITIES = (
+    Quantity("exports", "exports", "units a quarter, all firms", "z,.0f"),
+    Quantity("tax_revenue", "tax revenue", "money a quarter, whole economy", "z,.0f"),
+    Quantity("inflation", "inflation", "share, first to last quarter", "z.0%"),
+    Quantity("gini_consumption", "Gini of consumption", "0: all get the same", "z.2f"),
+    Quantity("firm_debt", "firm debt", "money a firm, last quarter", "z,.0f"),
+)
+"""Those that only an evaluation prints."""
+
+BY_NAME = {quantity.name: quantity for quantity in (*QUANTITIES, *MORE_QUANTITIES)}
+
+
+def quantity_of(name: str) -> Quantity:
+    """How indicator `name` is shown; one that has no words here goes by its name, with four digits."""
+    return BY_NAME.get(name) or Quantity(name, name.replace("_", " "), "", "z,.4g")

@@ -4,8 +4,12 @@
     python -m rbc_rllib.evaluate results/quickstart --episodes 256 --seed 7
 
 Plays a finished or interrupted trial (or each trial of a folder) from its last checkpoint in the economy itself (whole
-menus, real penalties), prints every indicator with its standard error over episodes, and writes `evaluation.json`,
-`rollout.npz` and `rollout.png` into the trial's folder.
+menus, real penalties). Prints every indicator with its 95% bootstrap interval over episodes, and whether the economy is
+trivial. Writes that as `evaluation.json`, and the first episodes as `rollout.npz` (arrays), `rollout.parquet` (one row
+for each quarter, agent and quantity) and `rollout.png`. The same seed gives the same numbers.
+
+The experiment's own episodes and seed are written into the trial's folder, where reports look for them; any others
+into a folder of their own in it, such as `evaluation-episodes256-seed7`.
 """
 
 import argparse
@@ -18,8 +22,12 @@ import numpy as np
 import torch
 from ray.rllib.core.rl_module.rl_module import RLModule
 
+from analysis.intervals import BOOTSTRAP_SEED, Interval, mean_interval
+from analysis.metrics import is_trivial
+from analysis.quantities import BY_NAME, quantity_of
 from analysis.results import load_trials
 from analysis.rollout import save_rollout
+from analysis.tidy import save_table
 from rbc_rllib.algorithm import MODULES
 from rbc_rllib.arrays import array_library, stack, to_numpy
 from rbc_rllib.economy import GROUPS
@@ -47,15 +55,37 @@ class Evaluation:
     consumption: np.ndarray  # [episodes, T, C, F] units
 
     @property
-    def summary(self) -> dict[str, dict[str, float]]:
-        """Mean and standard error over episodes of each indicator."""
+    def summary(self) -> dict[str, Interval]:
+        """Mean and bootstrap interval over episodes of each indicator; the same at every call."""
         return {
-            name: {
-                "mean": float(values.mean()),
-                "standard_error": float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0,
-            }
+            name: mean_interval(values, np.random.default_rng(BOOTSTRAP_SEED))
             for name, values in sorted(self.indicators.items())
         }
+
+    @property
+    def trivial_share(self) -> float:
+        """The share of episodes in which next to nobody works, produces or consumes."""
+        return float(self.indicators["trivial_share"].mean())
+
+    @property
+    def trivial(self) -> bool:
+        """Whether the economy is dead: then nothing else about it is worth reading."""
+        return is_trivial(self.trivial_share)
+
+    def words(self) -> str:
+        """A line for each indicator: its mean and, for two episodes or more, the bounds of the interval."""
+        summary = self.summary
+        names = dict.fromkeys([*BY_NAME, *summary])  # as in reports, then any others
+        shown = [(quantity_of(name), summary[name]) for name in names if name in summary]
+        width = max(len(quantity.title) for quantity, _ in shown)
+        return "\n".join(f"  {q.title:<{width}}  {q.text(each.mean, each.low, each.high)}" for q, each in shown)
+
+    def verdict(self) -> str:
+        """Whether the economy is trivial, in one sentence."""
+        if self.trivial:
+            episodes = f"in {self.trivial_share:.0%} of the episodes"
+            return f"The economy is trivial: {episodes} next to nobody works, produces or consumes."
+        return f"The economy is not trivial (trivial episodes: {self.trivial_share:.0%})."
 
 
 def last_checkpoint(trial_folder: Path) -> Path:
@@ -117,23 +147,45 @@ def evaluate(
     return Evaluation(joined(parts), kept, joined(agents), np.concatenate(consumption)[:episodes])
 
 
-def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | None = None) -> Evaluation:
-    """Evaluate a trial's last checkpoint and write `evaluation.json`, `rollout.npz` and `rollout.png` beside it."""
+def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | None = None) -> str:
+    """Evaluate a trial's last checkpoint, write what came of it, and return that in words.
+
+    Writes `evaluation.json`, `rollout.npz`, `rollout.parquet` and `rollout.png` into `evaluation_folder`. By default
+    with the experiment's own episodes and seed. Raises `ConfigError` for fewer than one episode and for a negative
+    seed.
+    """
+    for name, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0)):
+        if value is not None and value < least:
+            raise ConfigError(name, value, f"it must be at least {least}", "leave it out to get the experiment's own")
     experiment = ExperimentConfig.from_json(trial_folder / "config.json")
     checkpoint = last_checkpoint(trial_folder)
-    episodes = episodes or experiment.evaluation_episodes
+    episodes = experiment.evaluation_episodes if episodes is None else episodes
     seed = experiment.seed if seed is None else seed
     result = evaluate(experiment, load_modules(checkpoint), episodes, seed)
     record = {
         "episodes": episodes,
         "seed": seed,
         "checkpoint": checkpoint.name,
-        "indicators": result.summary,
+        "trivial": result.trivial,
+        "indicators": {name: interval.record() for name, interval in result.summary.items()},
     }
-    (trial_folder / "evaluation.json").write_text(json.dumps(record, indent=2) + "\n")
-    np.savez_compressed(trial_folder / "rollout.npz", allow_pickle=False, **result.rollout)
-    save_rollout(trial_folder / "rollout.npz", trial_folder / "rollout.png")
-    return result
+    folder = evaluation_folder(trial_folder, experiment, episodes, seed)
+    folder.mkdir(exist_ok=True)
+    (folder / "evaluation.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
+    np.savez_compressed(folder / "rollout.npz", allow_pickle=False, **result.rollout)
+    save_table(result.rollout, folder / "rollout.parquet")
+    save_rollout(folder / "rollout.npz", folder / "rollout.png")
+    heading = f"{trial_folder}, {checkpoint.name}: {episodes} held-out episodes, seed {seed}"
+    files = f"evaluation.json and the roll-out (npz, parquet, png) are in {folder}"
+    return f"{heading}\n{result.words()}\n{files}\n{result.verdict()}"
+
+
+def evaluation_folder(trial_folder: Path, experiment: ExperimentConfig, episodes: int, seed: int) -> Path:
+    """Where an evaluation is written: reports read the one with the experiment's own episodes and seed, so any other
+    goes into a folder of its own in the trial's and overwrites nothing that they read."""
+    if (episodes, seed) == (experiment.evaluation_episodes, experiment.seed):
+        return trial_folder
+    return trial_folder / f"evaluation-episodes{episodes}-seed{seed}"
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -147,10 +199,7 @@ def main(arguments: list[str] | None = None) -> Any:
     options = parser.parse_args(arguments)
     try:
         for folder in [trial.path for trial in load_trials(options.run)]:
-            result = evaluate_trial(folder, options.episodes, options.seed)
-            print(f"{folder}: {len(next(iter(result.indicators.values())))} held-out episodes")
-            for name, number in result.summary.items():
-                print(f"  {name:<20} {number['mean']:>14,.4g} +- {number['standard_error']:.2g}")
+            print(evaluate_trial(folder, options.episodes, options.seed))
     except ConfigError as error:
         parser.exit(2, f"{error}\n")
 
