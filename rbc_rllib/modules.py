@@ -1,7 +1,8 @@
 """RLModules: one network for a whole group of agents, and the masked distribution over their simultaneous choices."""
 
+import math
 from functools import cached_property
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -13,11 +14,16 @@ from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
+from rbc_rllib.arrays import keep_freed_memory
+
 FORBIDDEN = -1e9
 """Logit of a forbidden action: its probability is exactly 0 in float32, and 0 * FORBIDDEN is 0 in the entropy."""
 
 HIGHEST_UNIFORM = 1 - 2**-20
 """Uniform numbers stay below it, so that u * total < total in float32 and the inverse CDF never runs past the end."""
+
+
+LOG2_E = math.log2(math.e)
 
 
 def head_sizes_of(space: spaces.Space) -> tuple[int, ...]:
@@ -34,6 +40,10 @@ class MultiHeadCategorical(Distribution):
     logits `[..., sum(head_sizes)]`; values `[..., heads]`, or `[...]` where there is one head. Log-probabilities and
     entropies are summed over heads. Everything is computed when it is first asked for, so that the old distribution,
     which RLlib builds in every minibatch, costs nothing where the KL loss is off.
+
+    Inside, options come first, `[heads, size, ...]` for each run of heads of equal size: numbers of one option of many
+    agents are added to those of the next option, which is many times faster than adding the few options of one head,
+    where `GroupModule` has laid the logits out in memory like that.
     """
 
     head_sizes: tuple[int, ...]
@@ -52,68 +62,80 @@ class MultiHeadCategorical(Distribution):
         """Logits that an action space needs."""
         return sum(head_sizes_of(space))
 
-    def _blocks(self, x: Tensor) -> list[Tensor]:
-        """Views of x `[..., sum(head_sizes)]` as `[..., heads, size]`, one for each run of heads of equal size."""
+    @cached_property
+    def _options(self) -> Tensor:
+        """Logits `[options, ...]`."""
+        return self.logits.movedim(-1, 0)
+
+    @cached_property
+    def _blocks(self) -> list[Tensor]:
+        """Logits `[heads, size, ...]` of each run of heads of equal size."""
         blocks, start = [], 0
         for size, run in groupby(self.head_sizes):
             count = len(list(run))
-            blocks.append(x[..., start : start + count * size].unflatten(-1, (count, size)))
+            blocks.append(self._options[start : start + count * size].unflatten(0, (count, size)))
             start += count * size
         return blocks
 
     @cached_property
-    def _shifted(self) -> Tensor:
+    def _largest(self) -> list[Tensor]:
+        """The largest logit of each head, `[heads, 1, ...]`; a constant to the gradient, which does not depend on it."""
+        return [block.detach().amax(1, keepdim=True) for block in self._blocks]
+
+    @cached_property
+    def _shifted(self) -> list[Tensor]:
         """Logits less the largest one of their head, so that no head underflows."""
-        with torch.no_grad():
-            largest = torch.cat([block.amax(-1) for block in self._blocks(self.logits)], -1)
-        return self.logits - self._spread(largest)
+        return [block - largest for block, largest in zip(self._blocks, self._largest, strict=True)]
 
     @cached_property
-    def _weights(self) -> Tensor:
-        """Unnormalised probabilities `[..., options]`."""
-        return self._shifted.exp()
+    def _weights(self) -> list[Tensor]:
+        """Unnormalised probabilities."""
+        # Several times faster than exp() on a CPU.
+        return [(shifted * LOG2_E).exp2() for shifted in self._shifted]
 
     @cached_property
-    def _totals(self) -> Tensor:
-        """Normaliser of each head, `[..., heads]`."""
-        return self._sum_by_head(self._weights)
+    def _totals(self) -> list[Tensor]:
+        """Sum of each head's weights, `[heads, ...]`."""
+        return [weights.sum(1) for weights in self._weights]
 
-    def _sum_by_head(self, x: Tensor) -> Tensor:
-        # One matrix product with a 0/1 matrix is several times faster than a softmax for each head.
-        return x @ _membership(self.head_sizes, x.device, x.dtype)
-
-    def _spread(self, x: Tensor) -> Tensor:
-        """`[..., heads]` to `[..., options]`: each head's number for all its options."""
-        return x @ _membership(self.head_sizes, x.device, x.dtype).T
+    @cached_property
+    def _log_totals(self) -> Tensor:
+        """log sum exp of each head's shifted logits, `[all heads, ...]`."""
+        return _joined(self._totals).log()
 
     def logp(self, value: Tensor, **_: Any) -> Tensor:
         """Log-probability `[...]` of the joint choice."""
-        value = value.long()
         if len(self.head_sizes) == 1:
             value = value.unsqueeze(-1)
-        chosen = self._shifted.gather(-1, value + _offsets(self.head_sizes, value.device))
-        return chosen.sum(-1) - self._totals.log().sum(-1)
+        index = (value.long() + _offsets(self.head_sizes, value.device)).movedim(-1, 0)
+        largest = _joined(self._largest).squeeze(1)
+        return (self._options.gather(0, index) - largest - self._log_totals).sum(0)
 
     def entropy(self, **_: Any) -> Tensor:
         """Entropy `[...]` in nats: log Z - E[z], summed over heads."""
-        mean = self._sum_by_head(self._weights * self._shifted) / self._totals
-        return (self._totals.log() - mean).sum(-1)
+        return (self._log_totals - self._expected(self._shifted)).sum(0)
 
     def kl(self, other: Distribution, **_: Any) -> Tensor:
         """KL divergence `[...]` from `other` to this: E[log p - log q]."""
         assert isinstance(other, MultiHeadCategorical)
-        difference = self._sum_by_head(self._weights * (self._shifted - other._shifted)) / self._totals
-        return (difference - self._totals.log() + other._totals.log()).sum(-1)
+        differences = [own - others for own, others in zip(self._shifted, other._shifted, strict=True)]
+        return (self._expected(differences) - self._log_totals + other._log_totals).sum(0)
+
+    def _expected(self, blocks: list[Tensor]) -> Tensor:
+        """Each head's mean over its options, `[all heads, ...]`."""
+        parts = zip(blocks, self._weights, self._totals, strict=True)
+        return _joined([(weights * block).sum(1) / totals for block, weights, totals in parts])
 
     def sample(self, *, sample_shape: Any = None, generator: torch.Generator | None = None, **_: Any) -> Tensor:
         """A choice for every head, by inverse CDF (one uniform number a head); never one of probability 0."""
         choices = []
-        for weights in self._blocks(self._weights):
-            cumulative = weights.cumsum(-1)
-            u = torch.rand(cumulative.shape[:-1], generator=generator, device=cumulative.device, dtype=cumulative.dtype)
-            threshold = u.clamp_(max=HIGHEST_UNIFORM) * cumulative[..., -1]
-            choices.append((cumulative <= threshold.unsqueeze(-1)).sum(-1))
-        return self._joined(choices)
+        for weights in self._weights:
+            cumulative = weights.cumsum(1)
+            total = cumulative[:, -1:]
+            u = torch.rand(total.shape, generator=generator, device=total.device, dtype=total.dtype)
+            threshold = u.clamp_(max=HIGHEST_UNIFORM).mul_(total)
+            choices.append((cumulative <= threshold).sum(1, dtype=torch.int32))
+        return self._by_agent(choices)
 
     def rsample(self, **_: Any) -> Tensor:
         """Categorical choices have no reparameterised sample."""
@@ -121,30 +143,27 @@ class MultiHeadCategorical(Distribution):
 
     def to_deterministic(self) -> Distribution:
         """The most likely choice of every head."""
-        return TorchDeterministic(loc=self._joined([block.argmax(-1) for block in self._blocks(self.logits)]))
+        return TorchDeterministic(loc=self._by_agent([block.argmax(1) for block in self._blocks]))
 
-    def _joined(self, choices: list[Tensor]) -> Tensor:
-        joined = choices[0] if len(choices) == 1 else torch.cat(choices, -1)
-        return joined.squeeze(-1) if len(self.head_sizes) == 1 else joined
-
-
-_TABLES: dict[Any, Tensor] = {}
+    def _by_agent(self, choices: list[Tensor]) -> Tensor:
+        """Choices `[heads, ...]` of each block as values."""
+        values = _joined(choices).movedim(0, -1).long()
+        return values.squeeze(-1) if len(self.head_sizes) == 1 else values
 
 
-def _membership(head_sizes: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The 0/1 matrix `[options, heads]` that says which option belongs to which head; made once."""
-    key = (head_sizes, device, dtype)
-    if key not in _TABLES:
-        _TABLES[key] = torch.block_diag(*(torch.ones(size, 1) for size in head_sizes)).to(device, dtype)
-    return _TABLES[key]
+def _joined(blocks: list[Tensor]) -> Tensor:
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+
+
+_OFFSETS: dict[Any, Tensor] = {}
 
 
 def _offsets(head_sizes: tuple[int, ...], device: torch.device) -> Tensor:
     """Index of each head's first option; made once."""
     key = (head_sizes, device)
-    if key not in _TABLES:
-        _TABLES[key] = torch.tensor([sum(head_sizes[:h]) for h in range(len(head_sizes))], device=device)
-    return _TABLES[key]
+    if key not in _OFFSETS:
+        _OFFSETS[key] = torch.tensor([0, *accumulate(head_sizes[:-1])], device=device)
+    return _OFFSETS[key]
 
 
 class GroupModule(TorchRLModule, ValueFunctionAPI):
@@ -159,6 +178,7 @@ class GroupModule(TorchRLModule, ValueFunctionAPI):
 
     def setup(self) -> None:
         """Build the layers from the spaces."""
+        keep_freed_memory()  # of every process that plays or learns
         first, second = self.model_config["hidden_sizes"]
         parts = self.observation_space.spaces
         self.head_sizes = head_sizes_of(self.action_space)
@@ -184,14 +204,18 @@ class GroupModule(TorchRLModule, ValueFunctionAPI):
         return torch.relu_(self.hidden_layer(torch.relu_(x)))
 
     def logits(self, observation: dict[str, Tensor], embeddings: Tensor) -> Tensor:
-        """Logits of all options; those that `action_mask` forbids are `FORBIDDEN`."""
-        logits = self.policy_head(embeddings)
+        """Logits `[..., options]`; those that `action_mask` forbids are `FORBIDDEN`.
+
+        In memory they lie options first, as `MultiHeadCategorical` likes them: W x^T + b.
+        """
+        weight, bias = self.policy_head.weight, self.policy_head.bias
+        logits = torch.addmm(bias[:, None], weight, embeddings.flatten(0, -2).T).T.unflatten(0, embeddings.shape[:-1])
         mask = observation.get("action_mask")
         if mask is None:
             return logits
         if mask.ndim < logits.ndim:
             mask = mask.unsqueeze(-2)
-        return logits.masked_fill(mask == 0, FORBIDDEN)
+        return torch.where(mask == 0, FORBIDDEN, logits)
 
     def _forward(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
         observation = batch[Columns.OBS]

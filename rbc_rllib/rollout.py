@@ -94,13 +94,18 @@ def play(
             action = chooser.sample(generator=generator)
             indices[group] = from_torch(action, xp)
 
+            logp = distribution.logp(action)
+
+            if not keep_logits:
+                logits = logits[..., :0]
             if alone is not None:
-                own_choice = MultiHeadCategorical(own_logits, own.head_sizes)
-                _record(columns[DEVIATOR], own_seen, action[:, alone], own_choice, own, own_embeddings, keep_logits)
+                own_values = own.compute_values({}, own_embeddings)
+                _record(columns[DEVIATOR], own_seen, action[:, alone], logp[:, alone], own_values, logits[:, alone])
             if group == "consumer" and kept is not None:
-                seen["private"], action, embeddings = (_take(x, kept) for x in (private, action, embeddings))
-                distribution = MultiHeadCategorical(_take(logits, kept), module.head_sizes)
-            _record(columns[group], seen, action, distribution, module, embeddings, keep_logits)
+                seen["private"], action, logp, embeddings, logits = (
+                    _take(x, kept) for x in (private, action, logp, embeddings, logits)
+                )
+            _record(columns[group], seen, action, logp, module.compute_values({}, embeddings), logits)
 
         states.append(economy.state)
         outcome = economy.step(decode(params, indices, xp, where))
@@ -127,18 +132,13 @@ def _record(
     column: dict[str, list[Tensor]],
     seen: dict[str, Tensor],
     action: Tensor,
-    distribution: MultiHeadCategorical,
-    module: GroupModule,
-    embeddings: Tensor,
-    keep_logits: bool,
+    logp: Tensor,
+    values: Tensor,
+    logits: Tensor,
 ) -> None:
     """Append what the agents of one module saw and did in a quarter."""
-    for name, values in seen.items():
-        column[name].append(values)
-    column["actions"].append(action)
-    column["action_logp"].append(distribution.logp(action))
-    column["values"].append(module.compute_values({}, embeddings))
-    column["logits"].append(distribution.logits if keep_logits else distribution.logits[..., :0])
+    for name, x in {**seen, "actions": action, "action_logp": logp, "values": values, "logits": logits}.items():
+        column[name].append(x)
 
 
 def _draw_consumers(

@@ -97,7 +97,6 @@ class Constants:
     income_tax_rates: Array  # [planner actions]
     corporate_tax_rates: Array  # [planner actions]
     demand: Array  # [demand choices]
-    firm_index: Array  # [F]
     firm_identity: Array  # [F, F] one-hot
     powers_of_ten: Array  # [10] 10^1 .. 10^10
 
@@ -126,15 +125,14 @@ def _make_constants(params: EconomyParameters, xp: Any, device: Any) -> Constant
         income_tax_rates=array(planner[:, 0]),
         corporate_tax_rates=array(planner[:, 1]),
         demand=array(params.demand_choices),
-        firm_index=xp.arange(params.num_firms, device=device),
         firm_identity=array(numpy.eye(params.num_firms)),
         powers_of_ten=array(10.0 ** numpy.arange(1, 11)),
     )
 
 
 def choose(menu: Array, index: Array, xp: Any) -> Array:
-    """menu[index] for a menu `[n]` and an index array of any shape."""
-    return xp.reshape(xp.take(menu, xp.reshape(index, (-1,))), index.shape)
+    """menu[index] for a menu `[n]` or `[n, m]` and an index array of any shape."""
+    return xp.reshape(xp.take(menu, xp.reshape(index, (-1,)), axis=0), (*index.shape, *menu.shape[1:]))
 
 
 def decode(params: EconomyParameters, indices: dict[str, Array], xp: Any, device: Any) -> Actions:

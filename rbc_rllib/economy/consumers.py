@@ -1,6 +1,6 @@
 """Consumers: what they can afford, what they enjoy, and their money."""
 
-from rbc_rllib.arrays import Array, namespace
+from rbc_rllib.arrays import Array, namespace, sum_inner
 from rbc_rllib.economy.parameters import EconomyParameters
 
 
@@ -35,7 +35,7 @@ def utility(params: EconomyParameters, consumption: Array, hours: Array, labor_d
     curvature = 1.0 - params.crra
     # expm1(a log(x + 1)) is the power less 1: faster than a power, and exact near log utility.
     enjoyed = log if curvature == 0 else xp.expm1(curvature * log) / curvature
-    return xp.sum(enjoyed, axis=2) - 0.5 * labor_disutility * hours
+    return sum_inner(enjoyed, axis=2) - 0.5 * labor_disutility * hours
 
 
 def earn_interest(params: EconomyParameters, budget: Array) -> Array:

@@ -1,6 +1,7 @@
 """Markets that need not clear: goods are rationed, labor is always hired, the rest may be exported."""
 
-from rbc_rllib.arrays import Array, namespace
+from rbc_rllib.arrays import Array, namespace, sum_inner
+from rbc_rllib.economy.actions import choose
 from rbc_rllib.economy.parameters import EconomyParameters
 
 
@@ -14,7 +15,7 @@ def ration(demand: Array, inventories: Array) -> tuple[Array, Array, Array]:
     Returns: consumption `[E, C, F]`, sold `[E, F]`, overdemanded `[E, F]` (0 or 1).
     """
     xp = namespace(demand)
-    total = xp.sum(demand, axis=1)
+    total = sum_inner(demand, axis=1)
     short = total > inventories
     share = xp.where(short, inventories / xp.where(short, total, xp.ones_like(total)), xp.ones_like(total))
     # Sold is capped, so that rounding never leaves a negative inventory.
@@ -22,16 +23,16 @@ def ration(demand: Array, inventories: Array) -> tuple[Array, Array, Array]:
     return demand * share[:, None, :], sold, xp.astype(short, demand.dtype)
 
 
-def hire(hours: Array, employer: Array, wages: Array, firm_index: Array) -> tuple[Array, Array]:
+def hire(hours: Array, employer: Array, wages: Array, firm_identity: Array) -> tuple[Array, Array]:
     """Labor at each firm L[f] = sum over its workers of h[c], and the wage income w[e(c)] h[c] of each consumer.
 
-    Args: hours `[E, C]`, employer `[E, C]`, wages `[E, F]`, firm_index `[F]` = 0..F-1.
+    Args: hours `[E, C]`, employer `[E, C]`, wages `[E, F]`, firm_identity `[F, F]` one-hot rows.
     Returns: labor `[E, F]` hours, wage_income `[E, C]`.
     """
     xp = namespace(hours)
-    works_at = xp.astype(employer[:, :, None] == firm_index, hours.dtype)
+    works_at = choose(firm_identity, employer, xp)  # [E, C, F] one-hot
     labor = xp.matmul(hours[:, None, :], works_at)[:, 0, :]
-    return labor, hours * xp.take_along_axis(wages, employer, axis=1)
+    return labor, hours * xp.matmul(works_at, wages[:, :, None])[:, :, 0]
 
 
 def export(params: EconomyParameters, prices: Array, unsold: Array) -> Array:

@@ -26,7 +26,7 @@ def step(params: EconomyParameters, state: State, actions: Actions) -> tuple[Sta
     exports = markets.export(params, state.prices, unsold)
 
     # Labor market and production
-    labor, wage_income = markets.hire(hours, actions.employer, state.wages, menus.firm_index)
+    labor, wage_income = markets.hire(hours, actions.employer, state.wages, menus.firm_identity)
     output = firms.produce(params, state.capital, labor, state.labor_elasticity)
 
     # Income, taxes and transfers
