@@ -70,12 +70,9 @@ class MultiHeadCategorical(Distribution):
     @cached_property
     def _blocks(self) -> list[Tensor]:
         """Logits `[heads, size, ...]` of each run of heads of equal size."""
-        blocks, start = [], 0
-        for size, run in groupby(self.head_sizes):
-            count = len(list(run))
-            blocks.append(self._options[start : start + count * size].unflatten(0, (count, size)))
-            start += count * size
-        return blocks
+        runs = [(len(list(run)), size) for size, run in groupby(self.head_sizes)]
+        blocks = self._options.split([count * size for count, size in runs])
+        return [block.unflatten(0, run) for block, run in zip(blocks, runs, strict=True)]
 
     @cached_property
     def _largest(self) -> list[Tensor]:
