@@ -8,12 +8,14 @@ import pytest
 from ray.tune.search.variant_generator import generate_variants
 
 from rbc_rllib.commands import find_sweep
+from rbc_rllib.curriculum import Curriculum
+from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.launch import Sweep, trial_name
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.trial import experiment_of
 from tests.small import SMALL
 
-NAMES = ["quickstart", "smoke", "open_economy", "closed_economy", "curriculum_search"]
+NAMES = ["quickstart", "smoke", "open_economy", "closed_economy", "tax_baselines", "curriculum_search"]
 
 
 def drawn(sweep: Sweep, times: int = 1) -> list[dict]:
@@ -51,6 +53,39 @@ def test_the_quickstart_compares_the_whole_curriculum_with_none_at_full_size():
         assert stage.labor_disutility_scale == 1
         assert stage.entropy_coeff == plain.curriculum.at(0).entropy_coeff
         assert stage.ranges == plain.curriculum.final().ranges
+
+
+def test_the_tax_baselines_differ_in_their_taxes_only():
+    experiments = find_sweep("tax_baselines").experiments
+    assert len(experiments) == 18
+    by_seed = [experiments[start : start + 6] for start in (0, 6, 12)]  # whole comparisons, one after the other
+    for seed, group in enumerate(by_seed):
+        assert [experiment.seed for experiment in group] == [seed] * 6
+        assert [experiment.name for experiment in group] == [experiment.name for experiment in by_seed[0]]
+    for experiment in experiments:
+        taxes = {"fixed_income_tax_rate": None, "fixed_corporate_tax_rate": None}
+        assert experiment.curriculum.replace(**taxes) == Curriculum()
+        assert experiment.replace(name="any", seed=0, curriculum=Curriculum()) == ExperimentConfig(name="any")
+        assert (experiment.economy.export_market, experiment.economy.planner_welfare) == (True, "consumer")
+
+
+def test_fixed_taxes_are_on_the_menu_and_leave_the_planner_no_choice():
+    rates = set()
+    for experiment in find_sweep("tax_baselines").experiments:
+        final, curriculum = experiment.curriculum.final(), experiment.curriculum
+        if experiment.name == "learned_taxes":
+            assert final.ranges.income_tax_rate == final.ranges.corporate_tax_rate == (0.0, 1.0)
+            assert "planner" in final.trainable_groups
+            continue
+        rate = curriculum.fixed_income_tax_rate
+        rates.add((experiment.name, rate))
+        assert rate in experiment.economy.tax_choices
+        assert final.ranges.income_tax_rate == final.ranges.corporate_tax_rate == (rate, rate)
+        assert final.trainable_groups == ("consumer", "firm")
+        before = curriculum.at(int(curriculum.tax_range_start * curriculum.total_env_steps))
+        assert before.ranges.income_tax_rate == before.ranges.corporate_tax_rate == (0.0, 0.0)
+    fixed = {("no_taxes", 0.0), *((f"fixed_taxes_{percent}", percent / 100) for percent in (20, 40, 60, 80))}
+    assert rates == fixed
 
 
 def test_the_search_space_moves_the_experiment():
