@@ -9,6 +9,7 @@ import pandas
 from analysis.metrics import measured, over_seeds, seeds, source, verdict
 from analysis.quantities import QUANTITIES
 from analysis.results import Trial, by_treatment
+from analysis.writing import markdown
 
 WIDE = 5  # more treatments than this become the rows of the printed table
 
@@ -54,15 +55,9 @@ def markdown_table(table: pandas.DataFrame) -> str:
     }
     frame = pandas.DataFrame.from_dict(cells, orient="index")
     frame = frame if len(frame) > WIDE else frame.T
-    lines = [
-        ["", *map(str, frame.columns)],
-        *([str(name), *row] for name, row in zip(frame.index, frame.values, strict=True)),
-    ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    return "\n".join(
-        "| "
-        + " | ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        + " |"
-        for line in lines
+    return markdown(
+        [
+            ["", *map(str, frame.columns)],
+            *([str(name), *row] for name, row in zip(frame.index, frame.values, strict=True)),
+        ]
     )

@@ -11,6 +11,7 @@ from analysis.intervals import Interval
 from analysis.metrics import chosen_rate, indicator, measured, over_seeds, seeds, source, verdict
 from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment
+from analysis.writing import count, listed, numbered
 from rbc_rllib.economy.indicators import TRIVIAL_SHARE, potential_output
 
 COMPARED = ("consumer_reward", "firm_reward")
@@ -57,14 +58,14 @@ def compare(groups: dict[str, list[Trial]]) -> str:
 
     sentences = []
     if trivial:
-        sentences.append(f"Trivial, and so left out of any comparison: {_listed(trivial)}.")
+        sentences.append(f"Trivial, and so left out of any comparison: {listed(trivial)}.")
     if alive:
-        sentences.append(f"Not trivial: {_listed(list(alive))}.")
+        sentences.append(f"Not trivial: {listed(list(alive))}.")
     unfinished = [name for name in groups if name not in finished]
     if unfinished:
-        sentences.append(f"Unfinished, and so left out: {_listed(unfinished)}.")
+        sentences.append(f"Unfinished, and so left out: {listed(unfinished)}.")
     if mixed:
-        sentences.append(f"Of {_listed(mixed)} only the seeds that are not trivial are compared.")
+        sentences.append(f"Of {listed(mixed)} only the seeds that are not trivial are compared.")
     if len(alive) > 1:
         sentences += [_ranking(name, alive) for name in COMPARED]
         sentences.append(_caution(alive))
@@ -82,7 +83,7 @@ def _basis(chosen: Sequence[Trial]) -> str:
     if not chosen:
         return "no numbers yet"
     origin = {"evaluation": "held-out evaluation", "training": "unfinished, last 5% of the training so far"}
-    return f"{_count(len(seeds(chosen)), 'seed')}, {origin[source(chosen[0])]}"
+    return f"{count(len(seeds(chosen)), 'seed')}, {origin[source(chosen[0])]}"
 
 
 def _trivial_sentences(trivial: Sequence[Trial], chosen: Sequence[Trial]) -> list[str]:
@@ -96,7 +97,7 @@ def _trivial_sentences(trivial: Sequence[Trial], chosen: Sequence[Trial]) -> lis
 
 
 def _unknown_sentences(unknown: Sequence[Trial]) -> list[str]:
-    return [f"whether {_numbers(unknown)} ended trivial is unknown."] if unknown else []
+    return [f"whether {numbered(seeds(unknown))} ended trivial is unknown."] if unknown else []
 
 
 def _state(trials: Sequence[Trial]) -> str:
@@ -105,7 +106,7 @@ def _state(trials: Sequence[Trial]) -> str:
 
 def _where(trials: Sequence[Trial], chosen: Sequence[Trial]) -> str:
     """`with seeds 1 and 2 `, or nothing where that is all of them."""
-    return "" if len(trials) == len(chosen) else f"with {_numbers(trials)} "
+    return "" if len(trials) == len(chosen) else f"with {numbered(seeds(trials))} "
 
 
 def _cause(trial: Trial) -> str:
@@ -139,7 +140,7 @@ def _living_sentences(alive: Sequence[Trial], chosen: Sequence[Trial]) -> list[s
         BY_NAME[name].text(chosen_rate(over_seeds(alive, name).mean, quarters))
         for name in ("income_tax_rate", "corporate_tax_rate")
     )
-    taxes = "taxes are fixed: " if _has_fixed_taxes(first) else "the planner sets "
+    taxes = "taxes are fixed: " if first.fixed_tax_rates else "the planner sets "
     return [
         f"{_where(alive, chosen)}{_state(alive)} not trivial{partly}.",
         f"mean rewards a quarter: consumer {text('consumer_reward')}, firm {text('firm_reward')};"
@@ -148,10 +149,6 @@ def _living_sentences(alive: Sequence[Trial], chosen: Sequence[Trial]) -> list[s
         f"{taxes}an income tax of {income} and a corporate tax of {corporate}"
         " (means over the quarters after the first, which is untaxed).",
     ]
-
-
-def _has_fixed_taxes(trial: Trial) -> bool:
-    return trial.config.get("curriculum", {}).get("fixed_income_tax_rate") is not None
 
 
 def _unfinished_sentences(trials: Sequence[Trial]) -> list[str]:
@@ -174,13 +171,11 @@ def _ranking(name: str, alive: dict[str, list[Trial]]) -> str:
     if not ranked:
         return ""
     best = ranked[0]
-    parts = [f"{best} {_interval_text(name, intervals[best])} ({_count(intervals[best].count, 'seed')})"]
+    parts = [f"{best} {_interval_text(name, intervals[best])} ({count(intervals[best].count, 'seed')})"]
     for treatment in ranked[1:]:
         interval = intervals[treatment]
-        count = _count(interval.count, "seed")
-        parts.append(
-            f"{treatment} {_interval_text(name, interval)} ({count}; {_overlap(interval, intervals[best], best)})"
-        )
+        overlap = _overlap(interval, intervals[best], best)
+        parts.append(f"{treatment} {_interval_text(name, interval)} ({count(interval.count, 'seed')}; {overlap})")
     quantity = BY_NAME[name]
     return f"{quantity.label.capitalize()} ({quantity.unit}), highest mean first: {'; '.join(parts)}."
 
@@ -215,16 +210,3 @@ def _welfare_note(alive: dict[str, list[Trial]]) -> str:
 
 def _interval_text(name: str, interval: Interval) -> str:
     return BY_NAME[name].text(interval.mean, interval.low, interval.high)
-
-
-def _numbers(trials: Sequence[Trial]) -> str:
-    numbers = [str(seed) for seed in seeds(trials)]
-    return ("seed " if len(numbers) == 1 else "seeds ") + _listed(numbers)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

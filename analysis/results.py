@@ -41,6 +41,13 @@ class Trial:
         return EconomyParameters(**self.config["economy"])
 
     @property
+    def fixed_tax_rates(self) -> tuple[float, float] | None:
+        """The income and the corporate tax rate of a planner who follows fixed ones; None where taxes are learned."""
+        curriculum = self.config.get("curriculum", {})
+        income, corporate = curriculum.get("fixed_income_tax_rate"), curriculum.get("fixed_corporate_tax_rate")
+        return None if income is None or corporate is None else (float(income), float(corporate))
+
+    @property
     def finished(self) -> bool:
         """Whether training has reached its end and the trained policies have been evaluated."""
         total = self.config.get("curriculum", {}).get("total_env_steps", 0)
@@ -75,12 +82,18 @@ def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
     groups: dict[str, list[Trial]] = {}
     for name, members in named.items():
         settings = [_settings(trial.config) for trial in members]
-        keys = {key: None for each in settings for key in each}
-        differing = [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
+        differing = differing_settings(members)
         for trial, each in sorted(zip(members, settings, strict=True), key=lambda pair: _order(pair[1], differing)):
             values = ", ".join(f"{key}={_short(each.get(key))}" for key in differing)
             groups.setdefault(f"{name} [{values}]" if differing else name, []).append(trial)
     return groups
+
+
+def differing_settings(trials: Sequence[Trial]) -> list[str]:
+    """The dotted keys of the settings in which `trials` differ, beyond those in which seeds of one treatment may."""
+    settings = [_settings(trial.config) for trial in trials]
+    keys = {key: None for each in settings for key in each}
+    return [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
 
 
 def load_trials(folder: str | Path) -> list[Trial]:

@@ -15,6 +15,7 @@ from scipy import optimize
 
 from analysis.intervals import BOOTSTRAP_SEED, Interval, crossed_interval
 from analysis.metrics import is_trivial
+from analysis.writing import markdown, plain
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
 
@@ -59,7 +60,7 @@ class Gain:
             "percent_of_reward": self.percent_of_reward and asdict(self.percent_of_reward),
             "percent_of_improvement": self.percent_of_improvement and asdict(self.percent_of_improvement),
         }
-        return _plain(parts)
+        return plain(parts)
 
 
 @dataclass(frozen=True)
@@ -184,11 +185,7 @@ def table(solution: Solution) -> str:
         numbers = [gain.gain, gain.percent_of_reward, gain.percent_of_improvement, gain.consumption_equivalent]
         best = f"{_number(gain.best_gain.mean)} (seed {gain.best_seed} of {len(gain.seeds)})"
         lines.append([gain.deviator, _number(gain.reward), *map(_bounded, numbers), best])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    return "\n".join(
-        "| " + " | ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) + " |" for line in lines
-    )
+    return markdown(lines)
 
 
 def words(solution: Solution) -> str:
@@ -244,11 +241,3 @@ def _bounded(interval: Interval | None) -> str:
     if not interval.known:
         return _number(interval.mean)
     return f"{_number(interval.mean)} [{_number(interval.low)}, {_number(interval.high)}]"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

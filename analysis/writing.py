@@ -1,0 +1,40 @@
+"""How results become text: tables, lists, counts, and plain numbers for JSON."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table whose first line is the head, as Markdown that is also readable as plain text.
+
+    The first column is aligned left, the others right. Every line needs as many cells as the first.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (padded[0], rule, *padded[1:]))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Such as `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def count(number: int, noun: str) -> str:
+    """Such as `1 seed` or `3 seeds`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def numbered(numbers: Sequence[int], noun: str = "seed") -> str:
+    """Such as `seed 4` or `seeds 0, 1 and 2`."""
+    return f"{noun if len(numbers) == 1 else f'{noun}s'} {listed([str(number) for number in numbers])}"
+
+
+def plain(value: Any) -> Any:
+    """For JSON, which knows neither NaN nor infinity: None in their place, at any depth."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
