@@ -1,12 +1,13 @@
-"""Bootstrap intervals over seeds and episodes."""
+"""Intervals over seeds and episodes."""
 
 import itertools
 import math
 
 import numpy
 import pytest
+from scipy import stats
 
-from analysis.intervals import Interval, crossed_interval, mean_interval
+from analysis.intervals import Interval, crossed_interval, mean_interval, t_interval
 
 
 def test_the_interval_is_that_of_all_resamples() -> None:
@@ -96,3 +97,35 @@ def test_one_seed_leaves_an_interval_over_episodes_and_one_episode_none() -> Non
     assert one_seed.high == pytest.approx(over_episodes.high, abs=0.01)
     assert one_seed.count == 1
     assert not crossed_interval(values[:, :1], numpy.random.default_rng(0)).known
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 6.0], [1.0, 2.0], [-3.0, 5.0, 4.0, 4.5, 100.0]])
+def test_the_t_interval_is_that_of_the_t_test(values: list[float]) -> None:
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    interval = t_interval(values, confidence=0.9)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert (interval.mean, interval.count) == (pytest.approx(numpy.mean(values)), len(values))
+
+
+def test_a_t_interval_covers_the_mean_of_three_seeds_as_often_as_it_says_and_a_bootstrap_does_not() -> None:
+    rng = numpy.random.default_rng(0)
+    samples = rng.normal(size=(400, 3))
+    student = [t_interval(sample) for sample in samples]
+    resampled = [mean_interval(sample, rng, resamples=200) for sample in samples]
+    covered = [numpy.mean([each.low <= 0 <= each.high for each in intervals]) for intervals in (student, resampled)]
+    assert covered[0] == pytest.approx(0.95, abs=0.03)
+    assert covered[1] < 0.85
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("values", [[], [4.0], [4.0, math.nan]])
+def test_fewer_than_two_numbers_have_no_t_interval(values: list[float]) -> None:
+    interval = t_interval(values)
+    assert not interval.known
+    assert interval.count == len(values)
+    assert (interval.mean == 4.0) == (values == [4.0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_seeds_have_a_t_interval_of_no_width() -> None:
+    assert t_interval([2.0, 2.0, 2.0]) == Interval(2.0, 2.0, 2.0, 3)
