@@ -3,8 +3,9 @@
     python -m analysis.report results/<experiment> [--out DIR]
 
 Reads an experiment's folder (or one trial's), finished or not. Prints the table and the words, and writes `report.md`,
-`comparison.csv`, `training.png` and a `rollout.png` for each trial that has a roll-out into FOLDER or DIR. An earlier
-report there is replaced.
+`comparison.csv`, `training.png` and a `rollout.png` for each trial that has a roll-out into FOLDER or DIR. Where FOLDER
+holds learned and fixed taxes, also compares their welfare, as `analysis.welfare` does. An earlier report there is
+replaced.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from analysis.narrative import narrative
 from analysis.results import Trial, by_treatment, load_trials
 from analysis.rollout import save_rollout
 from analysis.training import training_figure
+from analysis.welfare import write_welfare
 from rbc_rllib.settings import ConfigError
 
 NOTE = (
@@ -38,16 +40,26 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> str:
     save(training_figure(trials), out / "training.png")
     rollouts = {trial.path: _draw_rollout(trial, folder, out) for trial in trials if trial.rollout}
 
-    text = f"{markdown_table(table)}\n\n{NOTE}\n\n{narrative(trials)}\n"
+    welfare = _welfare(trials, out)
+    text = f"{markdown_table(table)}\n\n{NOTE}\n\n{narrative(trials)}\n{welfare}"
     sections = [
         f"# {folder.resolve().name}",
         text,
+        "![Welfare by treatment](welfare.png)" if welfare else "",
         "## Training",
         "![Training curves](training.png)",
         *_rollout_section(trials, {path: image.relative_to(out).as_posix() for path, image in rollouts.items()}),
     ]
-    (out / "report.md").write_text("\n\n".join(section.strip() for section in sections) + "\n")
+    (out / "report.md").write_text("\n\n".join(section.strip() for section in sections if section) + "\n")
     return text
+
+
+def _welfare(trials: Sequence[Trial], out: Path) -> str:
+    """The section on learned and fixed taxes; empty where the trials cannot be compared so."""
+    try:
+        return f"\n## Welfare\n\n{write_welfare(trials, out)}\n"
+    except ConfigError:
+        return ""
 
 
 def _draw_rollout(trial: Trial, folder: Path, out: Path) -> Path:

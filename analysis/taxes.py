@@ -1,0 +1,246 @@
+"""Learned taxes against fixed ones: welfare by treatment, and what learning adds to the best fixed rate.
+
+No taxes are a fixed rate of 0. The fixed rate with the highest mean welfare owes part of it to luck on the seeds over
+which the maximum was taken, so the best rate is chosen on other seeds than the one it is judged on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy
+
+from analysis.intervals import CONFIDENCE, Interval, t_interval
+from analysis.metrics import chosen_rate, indicator, seed_values, seeds, verdict
+from analysis.results import Trial, by_treatment, differing_settings
+from analysis.writing import plain
+from rbc_rllib.economy.planner import social_welfare
+from rbc_rllib.settings import ConfigError
+
+Definition = Literal["consumer", "total"]
+DEFINITIONS: tuple[Definition, ...] = ("consumer", "total")
+COMPARED = (  # settings in which compared treatments may differ; fixed taxes are the same whatever a planner wants
+    "curriculum.fixed_income_tax_rate",
+    "curriculum.fixed_corporate_tax_rate",
+    "economy.planner_welfare",
+)
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """The finished trials of one treatment."""
+
+    name: str
+    trials: tuple[Trial, ...]
+
+    @property
+    def rates(self) -> tuple[float, float] | None:
+        """The fixed income and corporate tax rate, None where taxes are learned."""
+        return self.trials[0].fixed_tax_rates
+
+    @property
+    def taxes(self) -> str:
+        """`learned`, `none`, `fixed 20%`, or `fixed 20% and 40%` of income and profits."""
+        if self.rates is None:
+            return "learned"
+        if not any(self.rates):
+            return "none"
+        return "fixed " + " and ".join(f"{rate:.0%}" for rate in dict.fromkeys(self.rates))
+
+    @property
+    def goal(self) -> Definition:
+        """The social welfare that the planner is rewarded with."""
+        return self.trials[0].economy_parameters.planner_welfare
+
+    @property
+    def trivial(self) -> list[Trial]:
+        """The trials in which the economy is dead. They count in every mean."""
+        return [trial for trial in self.trials if verdict(trial) == "trivial"]
+
+    def welfare(self, definition: Definition) -> dict[int, float]:
+        """Social welfare a quarter, of the whole economy, by seed; repetitions of a seed are averaged.
+
+        consumer: C * consumer reward; total: that + firm_welfare_weight * F * firm reward. Both are linear in the mean
+        rewards, so they follow from those of the held-out episodes, whichever of them the planner was rewarded with.
+        """
+        params = self.trials[0].economy_parameters.annealed(planner_welfare=definition)
+        consumer, firm = (seed_values(self.trials, f"{group}_reward")[:, None] for group in ("consumer", "firm"))
+        rewards = consumer.repeat(params.num_consumers, axis=1), firm.repeat(params.num_firms, axis=1)
+        return dict(zip(seeds(self.trials), social_welfare(params, *rewards).tolist(), strict=True))
+
+    def mean_welfare(self, definition: Definition) -> Interval:
+        """Mean over seeds with its 95% Student t interval."""
+        return t_interval(list(self.welfare(definition).values()))
+
+    def mean_rate(self, name: str) -> float:
+        """Mean of `income_tax_rate` or `corporate_tax_rate` over seeds and over the quarters after the first."""
+        quarters = self.trials[0].economy_parameters.episode_length
+        return chosen_rate(float(seed_values(self.trials, name).mean()), quarters)
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "taxes": self.taxes,
+            "trials": len(self.trials),
+            "trivial_trials": len(self.trivial),
+            "income_tax_rate": self.mean_rate("income_tax_rate"),
+            "corporate_tax_rate": self.mean_rate("corporate_tax_rate"),
+            **{
+                f"{definition}_welfare": _record(self.mean_welfare(definition))
+                | {"by_seed": {str(seed): value for seed, value in self.welfare(definition).items()}}
+                for definition in DEFINITIONS
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Welfare with learned taxes minus welfare with fixed ones, paired by seed."""
+
+    learned: Treatment
+    fixed: dict[int, Treatment]  # what each seed is compared with
+    definition: Definition
+    confidence: float = CONFIDENCE
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """d_s = welfare of learned taxes - welfare of fixed taxes, both with seed s."""
+        learned = self.learned.welfare(self.definition)
+        return {seed: learned[seed] - fixed.welfare(self.definition)[seed] for seed, fixed in self.fixed.items()}
+
+    @property
+    def interval(self) -> Interval:
+        """Mean of d_s and its Student t interval over seeds, that of the paired t test."""
+        return t_interval(list(self.by_seed.values()), self.confidence)
+
+    @property
+    def percent(self) -> float | None:
+        """The mean difference in percent of |mean welfare of the fixed taxes|; None where that is 0."""
+        mean = float(numpy.mean([fixed.welfare(self.definition)[seed] for seed, fixed in self.fixed.items()]))
+        return 100 * self.interval.mean / abs(mean) if mean else None
+
+    @property
+    def verdict(self) -> Literal["trivial", "unknown", "significant", "not significant"]:
+        """`trivial` where every run behind it is, `unknown` without an interval, else by whether that holds 0."""
+        sides = [(self.learned, list(self.fixed)), *((fixed, [seed]) for seed, fixed in self.fixed.items())]
+        runs = [trial for side, wanted in sides for trial in side.trials if trial.seed in wanted]
+        if all(verdict(trial) == "trivial" for trial in runs):
+            return "trivial"
+        if not self.interval.known:
+            return "unknown"
+        return "not significant" if self.interval.low <= 0 <= self.interval.high else "significant"
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            **_record(self.interval),
+            "confidence": self.confidence,
+            "percent_of_fixed": self.percent,
+            "verdict": self.verdict,
+            "by_seed": {
+                str(seed): {"fixed": self.fixed[seed].name, "difference": value} for seed, value in self.by_seed.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Learned and fixed taxes in one economy."""
+
+    learned: tuple[Treatment, ...]
+    fixed: tuple[Treatment, ...]  # by rate
+    left_out: tuple[Trial, ...]  # unfinished, or finished without numbers
+    also_differ: tuple[str, ...]  # settings beside taxes in which treatments differ
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """All of them, learned taxes first."""
+        return self.learned + self.fixed
+
+    def shared_seeds(self, learned: Treatment) -> list[int]:
+        """The seeds that `learned` and every fixed treatment have finished."""
+        return sorted(set.intersection(*(set(seeds(each.trials)) for each in (learned, *self.fixed))))
+
+    def best_fixed(self, learned: Treatment, definition: Definition) -> Difference | None:
+        """`learned` against the best fixed rate, which is chosen for each seed on the other ones; None for one seed.
+
+        d_s = learned_s - fixed_s(r_s), where r_s is the rate with the highest mean welfare over the shared seeds
+        without s. So no seed's luck raises the rate that it is judged on. Choosing on one seed less finds the best
+        rate a little less often, which favours learned taxes. The d_s are not quite independent, as their choices share
+        seeds: the t interval, which takes them as independent, is an approximation.
+        """
+        shared = self.shared_seeds(learned)
+        if len(shared) < 2:
+            return None
+        welfare = {each.name: each.welfare(definition) for each in self.fixed}
+
+        def best_without(judged: int) -> Treatment:
+            others = [seed for seed in shared if seed != judged]
+            return max(self.fixed, key=lambda each: float(numpy.mean([welfare[each.name][seed] for seed in others])))
+
+        return Difference(learned, {seed: best_without(seed) for seed in shared}, definition)
+
+    def each_fixed(self, learned: Treatment, definition: Definition) -> list[Difference]:
+        """`learned` against each fixed treatment with which it shares seeds.
+
+        The intervals hold for all of them at once (Bonferroni: each at 1 - 5% / their number).
+        """
+        pairs = [(fixed, sorted({*seeds(learned.trials)} & {*seeds(fixed.trials)})) for fixed in self.fixed]
+        pairs = [(fixed, shared) for fixed, shared in pairs if shared]
+        return [
+            Difference(learned, dict.fromkeys(shared, fixed), definition, 1 - (1 - CONFIDENCE) / len(pairs))
+            for fixed, shared in pairs
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """For JSON: plain numbers, None for what is unknown."""
+        differences = []
+        for learned in self.learned:
+            for definition in DEFINITIONS:
+                best = self.best_fixed(learned, definition)
+                each = {
+                    difference.fixed[min(difference.fixed)].name: difference.record()
+                    for difference in self.each_fixed(learned, definition)
+                }
+                parts = {"best_fixed": best and best.record(), "each_fixed": each}
+                differences.append({"learned": learned.name, "welfare": definition, "goal": learned.goal} | parts)
+        return plain(
+            {
+                "treatments": {each.name: each.record() for each in self.treatments},
+                "differences": differences,
+                "left_out": [trial.label for trial in self.left_out],
+                "also_differ": list(self.also_differ),
+            }
+        )
+
+
+def compare_taxes(trials: Sequence[Trial]) -> Comparison:
+    """The comparison of all finished trials; what tells learned from fixed taxes is their config, not their name.
+
+    Raises `ConfigError` where learned or fixed taxes are missing, or where the economies differ.
+    """
+    finished = [trial for trial in trials if trial.finished and _has_welfare(trial)]
+    groups = [Treatment(name, tuple(members)) for name, members in by_treatment(finished).items()]
+    learned = tuple(each for each in groups if each.rates is None)
+    fixed = tuple(sorted((each for each in groups if each.rates is not None), key=lambda each: each.rates or ()))
+    for kind, found in (("learned", learned), ("fixed (or no)", fixed)):
+        if not found:
+            rule = f"a comparison of welfare needs finished trials with {kind} taxes, and there are none"
+            fix = "train them (python -m rbc_rllib.sweep tax_baselines), or give their folder too"
+            raise ConfigError("finished treatments", [each.name for each in groups], rule, fix)
+    differing = [key for key in differing_settings(finished) if key not in COMPARED]
+    economic = [key for key in differing if key.startswith("economy.")]
+    if economic:
+        names = [each.name for each in groups]
+        rule = f"welfare is compared in one economy, and theirs differ in {', '.join(economic)}"
+        raise ConfigError("finished treatments", names, rule, "give folders of trials of one economy")
+    left_out = tuple(trial for trial in trials if trial not in finished)
+    return Comparison(learned, fixed, left_out, tuple(differing))
+
+
+def _has_welfare(trial: Trial) -> bool:
+    return all(numpy.isfinite(indicator(trial, f"{group}_reward")) for group in ("consumer", "firm"))
+
+
+def _record(interval: Interval) -> dict[str, Any]:
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "seeds": interval.count}
