@@ -140,7 +140,7 @@ def _note(comparison: Comparison) -> str:
     params = comparison.treatments[0].trials[0].economy_parameters
     sentences = [
         "Welfare is a quarter's, of the whole economy, in held-out episodes with frozen policies: the sum of consumer"
-        f" rewards, and for total welfare also {params.firm_welfare_weight:g} of the sum of firm rewards. Means over"
+        f" rewards, and for total welfare also {params.firm_welfare_weight:g} times the sum of firm rewards. Means over"
         f" seeds, trivial runs included; [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds, which takes"
         " them for draws from a normal distribution. Tax rates are means over the quarters after the first.",
         "No taxes count as a fixed rate of 0. For each seed, the best fixed rate is the one with the highest mean"
