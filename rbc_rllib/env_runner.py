@@ -59,11 +59,17 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self.worker_index: int = kwargs.get("worker_index") or 0
         torch.set_num_threads(self.config.torch_threads)
         self._callbacks = [make() for make in force_list(self.config.callbacks_class)]
-        num_gpus = self.config.num_gpus_per_env_runner if self.worker_index else 0
-        self._device = get_device(self.config, num_gpus)
+        self._device = get_device(self.config, self._num_gpus())
         self._weights_seq_no = 0
         self.make_env()
         self.make_module()
+
+    def _num_gpus(self) -> float:
+        """A runner's own, or those of the learner with which the only runner shares its process."""
+        if self.worker_index > 0:
+            return self.config.num_gpus_per_env_runner
+        alone_with_learner = self.config.num_env_runners == 0 and self.config.num_learners == 0
+        return self.config.num_gpus_per_learner if alone_with_learner else 0
 
     def make_env(self) -> None:
         """Create the economies, in CuPy where the runner owns a GPU."""

@@ -76,7 +76,7 @@ class MultiHeadCategorical(Distribution):
 
     @cached_property
     def _largest(self) -> list[Tensor]:
-        """The largest logit of each head, `[heads, 1, ...]`; a constant to the gradient, which does not depend on it."""
+        """The largest logit of each head, `[heads, 1, ...]`; a constant: no gradient depends on it."""
         return [block.detach().amax(1, keepdim=True) for block in self._blocks]
 
     @cached_property

@@ -16,8 +16,10 @@ import tree
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from callbacks import curriculum_callbacks
+from rbc_rllib import arrays, env_runner
 from rbc_rllib.algorithm import algorithm_config
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.env_runner import weights_hash
@@ -66,6 +68,63 @@ def test_new_weights_reach_every_runner_in_each_iteration(runners, learners):
         on_learners = algorithm.learner_group.foreach_learner(lambda learner: weights_hash(learner.module.get_state()))
         assert len({answer.get() for answer in on_learners}) == 1
     algorithm.stop()
+
+
+WAITING = {f"aten::{name}" for name in ("_local_scalar_dense", "is_nonzero", "nonzero", "index", "equal")}
+
+
+class NoWaiting(TorchDispatchMode):
+    """Forbids what would make a GPU wait for the host: scalars that are read, shapes that depend on values."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function._schema.name
+        assert name not in WAITING, name
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("read", [lambda x: x.item(), lambda x: bool(x.any()), lambda x: x[x > 0], torch.nonzero])
+def test_waiting_would_be_noticed(read):
+    with NoWaiting(), pytest.raises(AssertionError, match="aten::"):
+        read(torch.ones(1))
+
+
+def test_nothing_passes_through_the_host_between_economy_and_learner(monkeypatch):
+    """All that lies between, with the learner in the runner's process: bridge, networks, advantages, batch."""
+    algorithm = build()
+    runner = algorithm.env_runner
+
+    def forbidden(*_):
+        pytest.fail("an array was brought to the host")
+
+    for module in (env_runner, arrays):
+        monkeypatch.setattr(module, "to_numpy", forbidden)
+    for method in ("numpy", "cpu", "tolist", "__array__"):
+        monkeypatch.setattr(torch.Tensor, method, forbidden)
+    monkeypatch.setattr(runner, "_log", lambda *_: None)  # the indicators, which are brought there in one transfer
+    with NoWaiting():
+        (batch,) = runner.sample(env_steps=0)
+    monkeypatch.undo()
+    leaves = tree.flatten({group: dict(columns) for group, columns in batch.policy_batches.items()})
+    assert leaves
+    assert all(isinstance(leaf, torch.Tensor) for leaf in leaves)
+    algorithm.stop()
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({"num_gpus_per_learner": 1}, [1]),  # one process, one GPU: economy, runner and learner share it
+        ({"num_gpus_per_learner": 1, "num_learners": 1}, [0]),
+        ({"num_gpus_per_env_runner": 0.5, "num_env_runners": 2, "num_gpus_per_learner": 1}, [0, 0.5]),
+    ],
+)
+def test_runners_get_the_gpus_that_are_meant_for_them(resources, expected, monkeypatch):
+    asked = []
+    monkeypatch.setattr(env_runner, "get_device", lambda config, gpus: asked.append(gpus) or torch.device("cpu"))
+    config = algorithm_config(SMALL.with_values({f"resources.{key}": value for key, value in resources.items()}))
+    for index in range(len(expected)):
+        env_runner.BatchedEnvRunner(config=config, worker_index=index)
+    assert asked == expected
 
 
 def test_a_lost_runner_is_replaced_and_told_the_stage_and_the_weights():

@@ -1,10 +1,12 @@
 """The benchmarks compare equal work, count right and print what they measured. Nothing here depends on speed."""
 
+import numpy
 import pytest
 import torch
 
 from benchmarks.bare import BareLoop
 from benchmarks.floor import operations
+from benchmarks.launches import Count, CountedArray, CountTensors, count, count_arrays
 from benchmarks.parts import PARTS, time_by_part
 from benchmarks.scaling import gains, points
 from benchmarks.throughput import rates, speed, table
@@ -161,3 +163,39 @@ def test_scaling_covers_its_ranges_and_compares_processes():
         for point in axes["processes"]
     ]
     assert gains(measured) == {"two_runners_sample": 2.0, "two_learners_learn": 3.0}
+
+
+def test_operations_on_arrays_and_their_bytes_are_counted_and_views_are_free():
+    x = numpy.ones((2, 3), numpy.float32).view(CountedArray)
+    with count_arrays() as counted:
+        y = x * 2.0 + numpy.ones(3, numpy.float32)  # ones, product, sum
+        numpy.sum(y.T[1:], axis=0)
+        numpy.where(y > 0, y.astype(numpy.float64), 0.0)  # comparison, conversion, choice
+    assert isinstance(y, CountedArray)
+    ones, product, total = 12, 24 + 24, 24 + 12 + 24
+    axis_sum = 16 + 8
+    assert counted == Count(7, ones + product + total + axis_sum + (24 + 6) + (24 + 48) + (6 + 48 + 48))
+    assert numpy.ones(1).nbytes == 8  # put back
+    assert counted.launches == 7
+
+
+def test_operations_on_tensors_are_counted_with_those_of_the_backward_pass():
+    x = torch.ones(2, 3, requires_grad=True)
+    with CountTensors() as counted:
+        (x * x).T.sum(0)
+    assert counted.count == Count(2, (24 + 24 + 24) + (24 + 8))
+    forward = counted.count.launches
+    with CountTensors() as counted:
+        (x * x).T.sum(0).sum().backward()
+    assert counted.count.launches > forward + 2
+    y = torch.ones(4)
+    with CountTensors() as counted:
+        y.add_(1.0)
+    assert counted.count.launches == 1
+
+
+def test_launches_do_not_grow_with_the_economies_but_bytes_do():
+    few, many = (count(EVERYONE_LEARNS.with_values({"learning.economies_per_update": n})) for n in (8, 16))
+    for part in few:
+        assert few[part].launches == many[part].launches > 0
+        assert few[part].bytes < many[part].bytes < 2.1 * few[part].bytes
