@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from rbc_rllib.trial import Trial
 from rbc_rllib.vector_economy import VectorEconomy
 from tests.exact import exact_values, response_in
 from tests.small import SMALL
+from tests.test_entry_points import finish, start
 from tests.test_modules import build_modules
 
 ROOT = Path(__file__).parent.parent
@@ -75,14 +77,16 @@ GAMES = {
 }
 
 
-def trained(experiment: ExperimentConfig, folder: Path) -> Path:
-    """The folder of a trial that was trained to its end, without Tune."""
+def trained(experiment: ExperimentConfig, folder: Path, checkpoints: int = 1) -> Path:
+    """The folder of a trial that was trained to its end, without Tune; its last checkpoint is from there."""
     trial = Trial({"experiment": experiment.model_dump(mode="json"), "values": {}})
-    while not trial.train()["done"]:
-        pass
-    checkpoint = folder / "checkpoint_000000"
-    checkpoint.mkdir(parents=True)
-    trial.save_checkpoint(str(checkpoint))
+    for number in range(checkpoints):
+        for _ in range(experiment.num_iterations // checkpoints):
+            done = trial.train()["done"]
+        checkpoint = folder / f"checkpoint_{number:06}"
+        checkpoint.mkdir(parents=True)
+        trial.save_checkpoint(str(checkpoint))
+    assert done
     trial.stop()
     experiment.to_json(folder / "config.json")
     return folder
@@ -347,6 +351,34 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
     again = judge(folder, [path.parent for path in folder.glob("*/config.json")])
     assert again in finished.stdout
     assert json.loads((folder / "best_response.json").read_text()) == record
+
+
+def test_along_training_an_interrupted_run_resumes_to_the_same_gains(ray_on_this_machine, tmp_path):
+    experiment = SMALL.with_values({"learning.updates_per_iteration": 1})
+    run = trained(experiment, tmp_path / "run", checkpoints=2)
+    arguments = ["rbc_rllib.best_response", str(run), "--along-training", "--groups", "firm", "--seeds", "1"]
+    arguments += ["--iterations", "60", "--episodes", "16"]
+    whole = start(*arguments, "--results", str(tmp_path / "whole"))
+    output = finish(whole)
+    assert whole.returncode == 0, output
+
+    process = start(*arguments, "--results", str(tmp_path / "cut"))
+    assert "firm deviates" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output = finish(process)
+    assert process.returncode == 130, output
+    assert "--resume" in output
+    process = start(*arguments, "--results", str(tmp_path / "cut"), "--resume")
+    output = finish(process)
+    assert process.returncode == 0, output
+
+    (straight,), (resumed,) = ((tmp_path / name).glob("*/best_response.json") for name in ("whole", "cut"))
+    record = json.loads(straight.read_text())
+    assert json.loads(resumed.read_text()) == record
+    half = experiment.curriculum.total_env_steps // 2
+    assert [solution["env_steps"] for solution in record["solutions"]] == [half, 2 * half]
+    assert "after 320 env steps" in output
+    assert "after 640 env steps" in output
 
 
 def test_bad_input_gets_one_sentence_and_starts_nothing(small_run, tmp_path, capsys, monkeypatch):
