@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from analysis.figures import COLORS, new_figure, save, tidy
-from benchmarks.cases import REPOSITORY, build, experiment_of, our_case, ray_of_our_own
+from benchmarks.cases import REPOSITORY, Case, build, experiment_of, our_case, ray_of_our_own
 from benchmarks.timing import machine
+from rbc_rllib.experiment import ExperimentConfig
 
 Point = dict[str, Any]
 """What is measured (numbers of consumers, .., learners), and when it was, `seconds`, `microseconds` and `megabytes`."""
@@ -36,13 +37,12 @@ BASE: Point = {"consumers": 100, "firms": 10, "economies": 32, "trained": 25, "r
 CONSUMERS = (100, 300, 1000, 3000, 10_000)
 FIRMS = (10, 20, 50, 100)
 ECONOMIES = (1, 4, 16, 64, 256, 1024)
-PROCESSES = ((1, 0), (2, 0), (0, 1), (0, 2))  # runners, learners; two of each need two cores
-ECONOMIES_OF_PROCESSES = 512  # so that work, and not Ray's messages, is compared
+ECONOMIES_OF_PROCESSES = 256  # so that work, and not Ray's messages, is compared
 
 
 def points(quick: bool) -> dict[str, list[Point]]:
     """The points of each axis: all of them, or the first and a middle one."""
-    axes = {
+    return {
         "consumers": [
             BASE | {"consumers": consumers, "economies": 2 * max(1, 1600 // consumers), "trained": trained}
             for trained in (25, None)
@@ -51,17 +51,14 @@ def points(quick: bool) -> dict[str, list[Point]]:
         "firms": [BASE | {"firms": firms} for firms in _some(FIRMS, quick)],
         "economies": [BASE | {"economies": economies} for economies in _some(ECONOMIES, quick)],
     }
-    many = BASE | {"economies": ECONOMIES_OF_PROCESSES}
-    return axes | {"processes": [many | {"runners": runners, "learners": learners} for runners, learners in PROCESSES]}
 
 
 def _some(values: tuple[int, ...], quick: bool) -> tuple[int, ...]:
     return (values[0], values[len(values) // 2]) if quick else values
 
 
-def measure(point: Point, repeats: int) -> Point:
-    """`point` with the median seconds of its iterations, and the peak memory of this process."""
-    experiment = experiment_of(
+def _experiment(point: Point) -> ExperimentConfig:
+    return experiment_of(
         {
             "economy.num_consumers": point["consumers"],
             "economy.num_firms": point["firms"],
@@ -72,25 +69,50 @@ def measure(point: Point, repeats: int) -> Point:
             "resources.num_learners": point["learners"],
         }
     )
+
+
+def measure(point: Point, repeats: int) -> Point:
+    """`point` with the median seconds of its iterations, and the peak memory of this process."""
+    experiment = _experiment(point)
     with ray_of_our_own():
         algorithm = build(experiment)
-        algorithm.env_runner_group.foreach_env_runner(_to_its_core, local_env_runner=False)
         case = our_case(algorithm, time.perf_counter)
-        seconds: dict[str, list[float]] = {"iteration": [], "learning": [], "sampling": []}
-        for number in range(repeats + 1):
-            case.iteration()
-            if number > 0:
-                seconds["iteration"].append(case.iteration.seconds)
-                seconds["learning"].append(case.learning.seconds)
-                seconds["sampling"].append(case.iteration.seconds - case.learning.seconds)
+        rounds = [_iterate(case) for _ in range(repeats + 1)][1:]
         algorithm.stop()
-    medians = {kind: statistics.median(values) for kind, values in seconds.items()}
+    medians = {kind: statistics.median(each[kind] for each in rounds) for kind in rounds[0]}
     consumer_steps = experiment.env_steps_per_update * point["consumers"]
     return point | {
         "seconds": medians,
         "microseconds": {kind: 1e6 * value / consumer_steps for kind, value in medians.items()},
         "megabytes": _peak_bytes() / 2**20,
     }
+
+
+def _iterate(case: Case) -> dict[str, float]:
+    """Seconds of an iteration, of the learning in it, and of the rest, which is sampling with all that it takes."""
+    case.iteration()
+    seconds = {"iteration": case.iteration.seconds, "learning": case.learning.seconds}
+    return seconds | {"sampling": seconds["iteration"] - seconds["learning"]}
+
+
+def measure_processes(repeats: int) -> dict[str, float]:
+    """How many times as fast two runners sample, and two learners learn, as one; they need two cores.
+
+    One and two work in turn; the median over rounds.
+    """
+    faster = {}
+    with ray_of_our_own():
+        for several, work in (("runners", "sampling"), ("learners", "learning")):
+            points = [BASE | {"economies": ECONOMIES_OF_PROCESSES, several: number} for number in (1, 2)]
+            algorithms = [build(_experiment(point)) for point in points]
+            for algorithm in algorithms:
+                algorithm.env_runner_group.foreach_env_runner(_to_its_core, local_env_runner=False)
+            one, two = (our_case(algorithm, time.perf_counter) for algorithm in algorithms)
+            rounds = [_iterate(one)[work] / _iterate(two)[work] for _ in range(repeats + 1)]
+            faster[f"two_{several}_{work}"] = statistics.median(rounds[1:])
+            for algorithm in algorithms:
+                algorithm.stop()
+    return faster
 
 
 def _to_its_core(runner: Any) -> None:
@@ -122,15 +144,6 @@ def row(point: Point) -> str:
         f" {point['seconds']['iteration']:>13.3f} {point['microseconds']['iteration']:>17.2f}"
         f" {point['megabytes']:>8,.0f}"
     )
-
-
-def gains(measured: list[Point]) -> dict[str, float]:
-    """How many times as fast two runners sample and two learners learn as one."""
-    seconds = {(point["runners"], point["learners"]): point["seconds"] for point in measured}
-    return {
-        "two_runners_sample": seconds[1, 0]["sampling"] / seconds[2, 0]["sampling"],
-        "two_learners_learn": seconds[0, 1]["learning"] / seconds[0, 2]["learning"],
-    }
 
 
 def draw(axes: dict[str, list[Point]]) -> Figure:
@@ -181,14 +194,14 @@ def main(arguments: list[str] | None = None) -> None:
     measured: dict[str, list[Point]] = {}
     for axis, along in points(options.quick).items():
         measured[axis] = []
-        print(f"\n{axis}\n{HEADER}" if axis != "processes" else "")
+        print(f"\n{axis}\n{HEADER}")
         for point in along:
             measured[axis].append(measure_alone(point, options.repeats))
-            if axis != "processes":
-                print(row(measured[axis][-1]), flush=True)
-    two = gains(measured["processes"])
-    print(f"2 runners sample {two['two_runners_sample']:.2f} times as fast as 1,")
-    print(f"2 learners learn {two['two_learners_learn']:.2f} times as fast as 1 ({ECONOMIES_OF_PROCESSES} economies).")
+            print(row(measured[axis][-1]), flush=True)
+    two = measure_processes(options.repeats)
+    print(f"\nWith {ECONOMIES_OF_PROCESSES} economies, one and two in turn:")
+    print(f"2 runners sample {two['two_runners_sampling']:.2f} times as fast as 1,")
+    print(f"2 learners learn {two['two_learners_learning']:.2f} times as fast as 1.")
     if options.json:
         options.json.write_text(json.dumps({**measured, **two, "machine": machine()}, indent=2) + "\n")
     if options.figure:

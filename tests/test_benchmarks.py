@@ -1,14 +1,17 @@
 """The benchmarks compare equal work, count right and print what they measured. Nothing here depends on speed."""
 
+from contextlib import nullcontext
+
 import numpy
 import pytest
 import torch
 
+from benchmarks import scaling
 from benchmarks.bare import BareLoop
 from benchmarks.floor import operations
 from benchmarks.launches import Count, CountedArray, CountTensors, count, count_arrays
 from benchmarks.parts import PARTS, time_by_part
-from benchmarks.scaling import gains, points
+from benchmarks.scaling import points
 from benchmarks.throughput import rates, speed, table
 from benchmarks.timing import PartTimer
 from rbc_rllib.economy import GROUPS
@@ -152,17 +155,29 @@ def test_tables_are_aligned():
     assert table("share", {"part": {"": 0.256}}, ".1%") == "share            \npart        25.6%\n"
 
 
-def test_scaling_covers_its_ranges_and_compares_processes():
+def test_scaling_covers_its_ranges():
     axes = points(quick=False)
     for axis, low, high in (("consumers", 100, 10_000), ("firms", 10, 100), ("economies", 1, 1024)):
         values = [point[axis] for point in axes[axis]]
         assert (min(values), max(values)) == (low, high)
     assert len(points(quick=True)["firms"]) == 2
-    measured = [
-        point | {"seconds": {"sampling": 1.0 + (point["runners"] == 1), "learning": 1.0 + 2 * (point["learners"] == 1)}}
-        for point in axes["processes"]
-    ]
-    assert gains(measured) == {"two_runners_sample": 2.0, "two_learners_learn": 3.0}
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_two_processes_are_compared_with_one_in_turn(monkeypatch):
+    asked = []
+
+    def one_second_for_each_process(case):
+        asked.append(case)
+        return {"sampling": 2.0 if len(asked) % 2 else 1.0, "learning": 3.0 if len(asked) % 2 else 1.0}
+
+    monkeypatch.setattr(scaling, "ray_of_our_own", nullcontext)
+    monkeypatch.setattr(scaling, "BASE", scaling.BASE | {"consumers": 4, "firms": 2})
+    monkeypatch.setattr(scaling, "ECONOMIES_OF_PROCESSES", 4)
+    monkeypatch.setattr(scaling, "_iterate", one_second_for_each_process)
+    assert scaling.measure_processes(repeats=2) == {"two_runners_sampling": 2.0, "two_learners_learning": 3.0}
+    assert len(asked) == 12
+    assert len({id(case) for case in asked}) == 4
 
 
 def test_operations_on_arrays_and_their_bytes_are_counted_and_views_are_free():
