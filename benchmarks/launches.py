@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.bare import BareLoop
 from benchmarks.cases import experiment_of
+from rbc_rllib.algorithm import quiet
 from rbc_rllib.economy.actions import decode
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.rollout import play
@@ -170,6 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     command.add_argument("--economies", type=int, default=32, metavar="N", help="economies played at once (default 32)")
     options = command.parse_args(arguments)
+    quiet()
     torch.set_num_threads(1)
     print(table(count(experiment_of({"learning.economies_per_update": options.economies}))))
 

@@ -1,7 +1,10 @@
 """`EconomyPPO`: RLlib's PPO with a batched way from the economy to its stock learner, and configs built from an
 `ExperimentConfig`."""
 
+import logging
 import math
+import os
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,6 +127,14 @@ class EconomyPPO(PPO):
                 value = self.metrics.peek((LEARNER_RESULTS, group, name), default=0.0)
                 if not math.isfinite(value):
                     raise NumericsError(group, self.env_steps, name, "learner")
+
+
+def quiet() -> None:
+    """Keep Ray's own tables and warnings from the terminal."""
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # our progress lines instead of Tune's tables
+    for library in ("ray", "ray.rllib", "ray.tune"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 def lifetime_env_steps(algorithm: Any) -> int:

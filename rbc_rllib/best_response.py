@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from rbc_rllib.algorithm import MODULES
+from rbc_rllib.algorithm import MODULES, quiet
 from rbc_rllib.commands import output_parser, refused
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.env import group_spaces
 from rbc_rllib.evaluate import HELD_OUT, Evaluation, evaluate, last_checkpoint, load_modules
 from rbc_rllib.experiment import Deviation, ExperimentConfig
 from rbc_rllib.gains import Gain, Solution, measure_gain, table, words
-from rbc_rllib.launch import Sweep, quiet, run
+from rbc_rllib.launch import Sweep, run
 from rbc_rllib.modules import GroupModule
 from rbc_rllib.settings import ConfigError
 

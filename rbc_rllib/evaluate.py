@@ -28,7 +28,7 @@ from analysis.quantities import BY_NAME, quantity_of
 from analysis.results import load_trials
 from analysis.rollout import save_rollout
 from analysis.tidy import save_table
-from rbc_rllib.algorithm import MODULES
+from rbc_rllib.algorithm import MODULES, quiet
 from rbc_rllib.arrays import array_library, stack, to_numpy
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.indicators import episode_indicators
@@ -197,6 +197,7 @@ def main(arguments: list[str] | None = None) -> Any:
     parser.add_argument("--episodes", type=int, help="held-out episodes (default: the experiment's)")
     parser.add_argument("--seed", type=int, help="seed of the held-out episodes (default: the experiment's)")
     options = parser.parse_args(arguments)
+    quiet()
     try:
         for folder in [trial.path for trial in load_trials(options.run)]:
             print(evaluate_trial(folder, options.episodes, options.seed))

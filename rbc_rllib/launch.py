@@ -1,11 +1,9 @@
 """Start or resume an experiment: one Tune run, whose trials end as folders that tell everything about them."""
 
-import logging
 import os
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
 from analysis.report import write_report
+from rbc_rllib.algorithm import quiet
 from rbc_rllib.evaluate import evaluate_trial
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.settings import ConfigError
@@ -59,14 +58,6 @@ def judge(folder: Path, finished: list[Path]) -> str:
     for trial in finished:
         evaluate_trial(trial)
     return write_report(folder)
-
-
-def quiet() -> None:
-    """Keep Ray's own tables and warnings from the terminal."""
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # our progress lines instead of Tune's tables
-    for library in ("ray", "ray.rllib", "ray.tune"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 def run(

@@ -119,6 +119,7 @@ def test_evaluation_repeats_that_of_the_sweep(finished):
     assert process.returncode == 0, output
     assert [(trial / name).read_bytes() for name in names] == before
     assert output.strip().splitlines()[-1].startswith("The economy is ")
+    assert "WARNING" not in output
 
 
 @pytest.mark.parametrize(
