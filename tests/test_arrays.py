@@ -1,7 +1,9 @@
 """The array library and its bridge to torch, and the check that a trajectory stays finite."""
 
 import pickle
+import platform
 import re
+import resource
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -12,7 +14,17 @@ import numpy
 import pytest
 import torch
 
-from rbc_rllib.arrays import array_library, from_torch, pull_floats, stack, to_numpy, to_torch
+from rbc_rllib import arrays
+from rbc_rllib.arrays import (
+    array_library,
+    from_torch,
+    keep_freed_memory,
+    pull_floats,
+    stack,
+    sum_inner,
+    to_numpy,
+    to_torch,
+)
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.numerics import NumericsError, check_trajectory
 from rbc_rllib.settings import ConfigError
@@ -136,6 +148,38 @@ def test_stack_puts_a_new_axis_before_every_field(xp):
     assert to_list(stacked["prices"]) == [[[0.0, 1.0]], [[1.0, 1.0]], [[2.0, 1.0]]]
     assert to_list(stacked["time"]) == [[0.0], [10.0], [20.0]]
     assert to_list(stack(records, axis=1)["time"]) == [[0.0, 10.0, 20.0]]
+
+
+@pytest.mark.parametrize("xp", [numpy, array_api_strict], ids=["numpy", "strict"])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_the_sum_as_a_product_is_the_sum(axis, xp, rng):
+    values = rng.normal(size=(3, 5, 4))
+    summed = sum_inner(xp.asarray(values), axis)
+    numpy.testing.assert_allclose(numpy.asarray(to_list(summed)), values.sum(axis), rtol=1e-12)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
+def test_kept_memory_is_not_cleared_by_the_kernel_again():
+    keep_freed_memory()
+
+    def page_faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            held = [torch.ones(500_000) for _ in range(8)]  # 2 MB, 488 pages each
+            del held
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    page_faults()
+    assert page_faults() < 20 * 8 * 488 / 10
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    def no_such_library(name):
+        raise OSError
+
+    for other in (no_such_library, lambda name: SimpleNamespace()):
+        monkeypatch.setattr(arrays.ctypes, "CDLL", other)
+        keep_freed_memory.__wrapped__()
 
 
 def to_list(array: Any) -> list:
