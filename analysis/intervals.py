@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import nan
 
 import numpy
 from scipy import stats
+
+from analysis.writing import plain
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -33,8 +35,7 @@ class Interval:
 
     def record(self) -> dict[str, float | None]:
         """`mean`, `low` and `high` for JSON, which has no NaN: None for what is not finite."""
-        numbers = {"mean": self.mean, "low": self.low, "high": self.high}
-        return {name: number if isfinite(number) else None for name, number in numbers.items()}
+        return plain({"mean": self.mean, "low": self.low, "high": self.high})
 
 
 def mean_interval(

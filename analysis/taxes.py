@@ -86,8 +86,11 @@ class Treatment:
             "income_tax_rate": self.mean_rate("income_tax_rate"),
             "corporate_tax_rate": self.mean_rate("corporate_tax_rate"),
             **{
-                f"{definition}_welfare": _record(self.mean_welfare(definition))
-                | {"by_seed": {str(seed): value for seed, value in self.welfare(definition).items()}}
+                f"{definition}_welfare": self.mean_welfare(definition).record()
+                | {
+                    "seeds": len(seeds(self.trials)),
+                    "by_seed": {str(seed): value for seed, value in self.welfare(definition).items()},
+                }
                 for definition in DEFINITIONS
             },
         }
@@ -133,7 +136,8 @@ class Difference:
     def record(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            **_record(self.interval),
+            **self.interval.record(),
+            "seeds": len(self.fixed),
             "confidence": self.confidence,
             "percent_of_fixed": self.percent,
             "verdict": self.verdict,
@@ -240,7 +244,3 @@ def compare_taxes(trials: Sequence[Trial]) -> Comparison:
 
 def _has_welfare(trial: Trial) -> bool:
     return all(numpy.isfinite(indicator(trial, f"{group}_reward")) for group in ("consumer", "firm"))
-
-
-def _record(interval: Interval) -> dict[str, Any]:
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "seeds": interval.count}

@@ -156,14 +156,13 @@ def _note(comparison: Comparison) -> str:
 
 
 def _note_on_each(comparison: Comparison, learned: Treatment) -> str:
-    number = len(comparison.each_fixed(learned, "consumer"))
-    if number == 1:
+    differences = comparison.each_fixed(learned, "consumer")
+    if len(differences) == 1:
         return "A difference whose interval holds 0 is not significant."
-    each = 1 - (1 - CONFIDENCE) / number
     return (
-        f"These are {number} comparisons at once for each definition of welfare, so each interval is one of {each:.1%}"
-        f" (Bonferroni): they hold together with {CONFIDENCE:.0%}. A difference whose interval holds 0 is not"
-        " significant."
+        f"These are {len(differences)} comparisons at once for each definition of welfare, so each interval is one of"
+        f" {differences[0].confidence:.1%} (Bonferroni): they hold together with {CONFIDENCE:.0%}. A difference"
+        " whose interval holds 0 is not significant."
     )
 
 

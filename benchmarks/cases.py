@@ -15,7 +15,7 @@ import torch
 from benchmarks.bare import BareLoop
 from benchmarks.timing import Clock, Stopwatch
 from callbacks import curriculum_callbacks
-from rbc_rllib.algorithm import algorithm_config, stock_config
+from rbc_rllib.algorithm import algorithm_config, quiet, stock_config
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.experiment import ExperimentConfig
 
@@ -28,8 +28,7 @@ STOCK_NUM_ENVS = (1, 4, 8)
 def ray_of_our_own() -> Iterator[None]:
     """Ray on this machine, silent, with logical CPUs enough for two runners and two learners; torch on one thread."""
     torch.set_num_threads(1)
-    for library in ("ray", "ray.rllib"):
-        logging.getLogger(library).setLevel(logging.ERROR)
+    quiet()
     warnings.filterwarnings("ignore", message=".*Overriding environment")
     ray.init(
         address="local",

@@ -15,6 +15,7 @@ into a folder of their own in it, such as `evaluation-episodes256-seed7`.
 import argparse
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,9 @@ class Evaluation:
     rewards: dict[str, np.ndarray]  # [episodes, K] of each agent of each group, mean a quarter
     consumption: np.ndarray  # [episodes, T, C, F] units
 
-    @property
+    @cached_property
     def summary(self) -> dict[str, Interval]:
-        """Mean and bootstrap interval over episodes of each indicator; the same at every call."""
+        """Mean and bootstrap interval over episodes of each indicator; the same for the same episodes."""
         return {
             name: mean_interval(values, np.random.default_rng(BOOTSTRAP_SEED))
             for name, values in sorted(self.indicators.items())

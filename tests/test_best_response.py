@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +24,7 @@ from rbc_rllib.trial import Trial
 from rbc_rllib.vector_economy import VectorEconomy
 from tests.exact import exact_values, response_in
 from tests.small import SMALL
-from tests.test_entry_points import finish, start
+from tests.test_entry_points import finish, interrupt, start
 from tests.test_modules import build_modules
 
 ROOT = Path(__file__).parent.parent
@@ -362,12 +361,7 @@ def test_along_training_an_interrupted_run_resumes_to_the_same_gains(ray_on_this
     output = finish(whole)
     assert whole.returncode == 0, output
 
-    process = start(*arguments, "--results", str(tmp_path / "cut"))
-    assert "firm deviates" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    output = finish(process)
-    assert process.returncode == 130, output
-    assert "--resume" in output
+    interrupt(*arguments, "--results", str(tmp_path / "cut"), after="firm deviates")
     process = start(*arguments, "--results", str(tmp_path / "cut"), "--resume")
     output = finish(process)
     assert process.returncode == 0, output

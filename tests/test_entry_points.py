@@ -40,6 +40,16 @@ def finish(process: subprocess.Popen, seconds: float = 240) -> str:
     return output
 
 
+def interrupt(*arguments: str, after: str) -> None:
+    """Start a command, press Ctrl-C when its first line says `after`, and see that it says how to go on."""
+    process = start(*arguments)
+    assert after in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output = finish(process)
+    assert process.returncode == 130, output
+    assert "--resume" in output
+
+
 def rows(trial: Path) -> list[dict[str, str]]:
     with (trial / "progress.csv").open() as file:
         return list(csv.DictReader(file))
@@ -163,12 +173,7 @@ def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(t
     output = finish(whole)
     assert whole.returncode == 0, output
 
-    process = start(*arguments, "--results", str(tmp_path / "cut"))
-    assert "smoke_seed0" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    output = finish(process)
-    assert process.returncode == 130, output
-    assert "--resume" in output
+    interrupt(*arguments, "--results", str(tmp_path / "cut"), after="smoke_seed0")
     trial = tmp_path / "cut" / "train-smoke" / "smoke_seed0"
     assert list(trial.glob("checkpoint_*"))
     steps = int(rows(trial)[-1]["env_steps"])
