@@ -43,7 +43,7 @@ class BareLoop:
             for group, (observation_space, action_space) in spaces.items()
         }
         self.optimizers = {
-            group: torch.optim.Adam(module.parameters(), lr=getattr(learning.learning_rate, group))
+            group: torch.optim.Adam(module.parameters(), lr=getattr(learning.learning_rate, group), fused=True)
             for group, module in self.modules.items()
         }
 
@@ -71,7 +71,7 @@ class BareLoop:
         return rows
 
     def learn(self, batch: dict[str, Columns]) -> None:
-        """All epochs over `batch`; as in RLlib, the first one takes the rows as they come, later ones shuffled."""
+        """All epochs over `batch`: the first takes rows as they come, later ones shuffled, as in `EconomyLearner`."""
         batch = {group: batch[group] for group in self.stage.trainable_groups}
         rows = self.economy.num_envs * self.economy.params.episode_length
         size = rows // self.learning.num_minibatches

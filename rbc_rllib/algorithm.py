@@ -1,4 +1,4 @@
-"""`EconomyPPO`: RLlib's PPO with a batched way from the economy to its stock learner, and configs built from an
+"""`EconomyPPO`: RLlib's PPO with a batched way from the economy to its learner, and configs built from an
 `ExperimentConfig`."""
 
 import logging
@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
@@ -29,6 +28,7 @@ from ray.rllib.utils.metrics import (
 from rbc_rllib.env import RBCEnv, group_of, group_spaces
 from rbc_rllib.env_runner import BatchedEnvRunner, stream_seed
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.learner import EconomyLearner
 from rbc_rllib.modules import GroupModule
 from rbc_rllib.numerics import NumericsError
 
@@ -49,6 +49,10 @@ class EconomyPPOConfig(PPOConfig):
         self.torch_threads = 1
         self.deviator: tuple[str, int] | None = None
 
+    def get_default_learner_class(self) -> type[EconomyLearner]:
+        """`EconomyLearner`."""
+        return EconomyLearner
+
     def batched(
         self, *, trained_consumers: int | None, torch_threads: int, deviator: tuple[str, int] | None = None
     ) -> "EconomyPPOConfig":
@@ -61,7 +65,7 @@ class EconomyPPOConfig(PPOConfig):
 
 
 class EconomyPPO(PPO):
-    """PPO whose runners return learner-ready batches; the learner is RLlib's own."""
+    """PPO whose runners return learner-ready batches."""
 
     @classmethod
     def get_default_config(cls) -> EconomyPPOConfig:
@@ -83,8 +87,6 @@ class EconomyPPO(PPO):
             return
         rows_per_learner = batch.env_steps() // max(1, config.num_learners)
         minibatches = math.ceil(rows_per_learner / config.minibatch_size) if config.minibatch_size else 1
-        # RLlib shuffles rows with NumPy's global generator.
-        np.random.seed(stream_seed(config.seed or 0, 2**31, env_steps) % 2**32)
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             results = self.learner_group.update(
                 batch=batch,
@@ -96,7 +98,7 @@ class EconomyPPO(PPO):
                 },
                 num_epochs=config.num_epochs,
                 minibatch_size=config.minibatch_size,
-                shuffle_batch_per_epoch=config.shuffle_batch_per_epoch,
+                shuffle_seed=stream_seed(config.seed or 0, 2**31, env_steps),
                 # Learners with unequal numbers of minibatches would wait for each other forever.
                 num_total_minibatches=minibatches * config.num_epochs if config.minibatch_size else 0,
             )

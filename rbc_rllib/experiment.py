@@ -21,12 +21,12 @@ class Learning(Settings):
     """How policies are updated. The defaults learned well at full size (100 consumers, 10 firms)."""
 
     algorithm: Literal["ppo", "policy_gradient"] = "ppo"  # policy_gradient: one unclipped pass over each batch
-    economies_per_update: PositiveInt = 16  # whole episodes in a batch, over all runners
-    updates_per_iteration: PositiveInt = 10  # between two reports, checkpoints and moves of the curriculum
+    economies_per_update: PositiveInt = 32  # whole episodes in a batch, over all runners
+    updates_per_iteration: PositiveInt = 5  # between two reports, checkpoints and moves of the curriculum
     num_epochs: PositiveInt = 2
     num_minibatches: PositiveInt = 2
     clip_param: PositiveFloat = 0.1
-    learning_rate: PerGroup = PerGroup(consumer=1e-3, firm=1e-3, planner=5e-4)
+    learning_rate: PerGroup = PerGroup(consumer=2e-3, firm=2e-3, planner=1e-3)
     final_learning_rate_share: float = Field(0.05, ge=0, le=1)  # reached linearly at the end of training
     grad_clip: PositiveFloat = 2.0  # global norm, each group by itself
     discount: float = Field(0.9999, ge=0, le=1)

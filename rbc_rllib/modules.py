@@ -88,7 +88,7 @@ class MultiHeadCategorical(Distribution):
     def _weights(self) -> list[Tensor]:
         """Unnormalised probabilities."""
         # Several times faster than exp() on a CPU.
-        return [(shifted * LOG2_E).exp2() for shifted in self._shifted]
+        return [(shifted * LOG2_E).exp2_() for shifted in self._shifted]
 
     @cached_property
     def _totals(self) -> list[Tensor]:
@@ -143,8 +143,8 @@ class MultiHeadCategorical(Distribution):
         return TorchDeterministic(loc=self._by_agent([block.argmax(1) for block in self._blocks]))
 
     def _by_agent(self, choices: list[Tensor]) -> Tensor:
-        """Choices `[heads, ...]` of each block as values."""
-        values = _joined(choices).movedim(0, -1).long()
+        """Choices `[heads, ...]` of each block as values; in half of the bytes that torch's indices take."""
+        values = _joined(choices).movedim(0, -1).int()
         return values.squeeze(-1) if len(self.head_sizes) == 1 else values
 
 
@@ -198,7 +198,9 @@ class GroupModule(TorchRLModule, ValueFunctionAPI):
                 x = x.unsqueeze(-2)
             if self.private_layer is not None:
                 x = x + self.private_layer(private)
-        return torch.relu_(self.hidden_layer(torch.relu_(x)))
+        # Of two dimensions: autograd copies the gradient of what is changed in place through a view, as three have.
+        hidden = self.hidden_layer(torch.relu_(x).flatten(0, -2))
+        return torch.relu_(hidden).unflatten(0, x.shape[:-1])
 
     def logits(self, observation: dict[str, Tensor], embeddings: Tensor) -> Tensor:
         """Logits `[..., options]`; those that `action_mask` forbids are `FORBIDDEN`.

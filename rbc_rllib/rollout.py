@@ -144,19 +144,18 @@ def _record(
 def _draw_consumers(
     economy: VectorEconomy, count: int | None, generator: torch.Generator, device: torch.device
 ) -> Tensor | None:
-    """Consumers `[E, count]` drawn without replacement in each economy; None for all of them."""
-    everyone = economy.params.num_consumers
+    """`count` consumers drawn without replacement in each economy, as rows `[E, count]` of E x C; None for all."""
+    num_envs, everyone = economy.num_envs, economy.params.num_consumers
     if count is None or count >= everyone:
         return None
-    lots = torch.rand((economy.num_envs, everyone), generator=generator, device=device)
-    return lots.topk(count, dim=-1).indices
+    lots = torch.rand((num_envs, everyone), generator=generator, device=device)
+    first = torch.arange(0, num_envs * everyone, everyone, device=device)
+    return first[:, None] + lots.topk(count, dim=-1).indices
 
 
-def _take(x: Tensor, agents: Tensor) -> Tensor:
-    """x[e, agents[e, k]] for x `[E, C, ...]` and agents `[E, K]`; whole rows are copied, faster than indexing."""
-    num_envs, everyone = x.shape[:2]
-    first = torch.arange(0, num_envs * everyone, everyone, device=x.device)
-    return x.flatten(0, 1).index_select(0, (first[:, None] + agents).flatten()).unflatten(0, agents.shape)
+def _take(x: Tensor, rows: Tensor) -> Tensor:
+    """Those `rows` `[E, K]` of x `[E, C, ...]`; whole rows are copied, faster than indexing."""
+    return x.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
 
 
 def _experience(columns: dict[str, list[Tensor]]) -> Experience:

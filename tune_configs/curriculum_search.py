@@ -25,7 +25,7 @@ SWEEP = Sweep(
         "curriculum.tax_range_end": tune.uniform(0.4, 0.6),
         "curriculum.labor_disutility_time_constant": tune.loguniform(0.01, 0.2),
         "curriculum.entropy_time_constant": tune.loguniform(0.02, 0.2),
-        "learning.learning_rate.planner": tune.loguniform(1e-4, 1e-3),
+        "learning.learning_rate.planner": tune.loguniform(2e-4, 2e-3),
     },
     num_samples=24,
     tune_config={

@@ -1,0 +1,64 @@
+"""`EconomyLearner`: RLlib's PPO learner with less work around every gradient step."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+
+
+class EconomyLearner(PPOTorchLearner):
+    """Loss, gradients, schedules and metrics are RLlib's own; optimizers are fused, and minibatches cut from tensors.
+
+    `update` takes one argument more, `shuffle_seed`, which fixes the order of rows, in remote learners too.
+    """
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        """Adam in one kernel for all parameters of a policy."""
+        parameters = self.get_parameters(self._module[module_id])
+        self.register_optimizer(
+            module_id=module_id,
+            optimizer=torch.optim.Adam(parameters, fused=True),
+            params=parameters,
+            lr_or_lr_schedule=config.lr,
+        )
+
+    def _create_iterator_if_necessary(
+        self,
+        *,
+        num_total_minibatches: int = 0,
+        num_epochs: int = 1,
+        minibatch_size: int | None = None,
+        shuffle_batch_per_epoch: bool = False,
+        shuffle_seed: int = 0,
+        **kwargs: Any,
+    ) -> Any:
+        """RLlib's iterator copies each minibatch twice and shuffles once more after the last epoch."""
+        whole = super()._create_iterator_if_necessary(**kwargs)
+        if not minibatch_size:
+            return whole
+        (batch,) = whole  # of the groups in training
+        return minibatches(batch, minibatch_size, num_total_minibatches, shuffle_seed)
+
+
+def minibatches(batch: MultiAgentBatch, size: int, count: int, shuffle_seed: int) -> Iterator[MultiAgentBatch]:
+    """`count` minibatches of at most `size` rows: the first epoch as rows come, later ones in random orders.
+
+    All policies have equally many rows and see the same ones at once.
+    """
+    columns = {name: dict(policy_batch) for name, policy_batch in batch.policy_batches.items()}
+    rows = len(next(iter(batch.policy_batches.values())))
+    generator = torch.Generator().manual_seed(shuffle_seed)
+    starts = range(0, rows, size)
+    for number in range(count):
+        start = starts[number % len(starts)]
+        if number and start == 0:
+            columns = _rows(columns, torch.randperm(rows, generator=generator))
+        part = _rows(columns, slice(start, start + size))
+        yield MultiAgentBatch({name: SampleBatch(own) for name, own in part.items()}, env_steps=min(size, rows - start))
+
+
+def _rows(values: Any, rows: slice | torch.Tensor) -> Any:
+    """`rows` of every tensor in a nested dict."""
+    return {name: _rows(value, rows) for name, value in values.items()} if isinstance(values, dict) else values[rows]
