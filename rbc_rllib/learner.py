@@ -1,5 +1,6 @@
 """`EconomyLearner`: RLlib's PPO learner with less work around every gradient step."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,16 +31,17 @@ class EconomyLearner(PPOTorchLearner):
         num_total_minibatches: int = 0,
         num_epochs: int = 1,
         minibatch_size: int | None = None,
-        shuffle_batch_per_epoch: bool = False,
+        shuffle_batch_per_epoch: bool = True,
         shuffle_seed: int = 0,
         **kwargs: Any,
     ) -> Any:
         """RLlib's iterator copies each minibatch twice and shuffles once more after the last epoch."""
-        whole = super()._create_iterator_if_necessary(**kwargs)
+        whole = super()._create_iterator_if_necessary(**kwargs)  # one batch, of the groups in training
         if not minibatch_size:
             return whole
-        (batch,) = whole  # of the groups in training
-        return minibatches(batch, minibatch_size, num_total_minibatches, shuffle_seed)
+        (batch,) = whole
+        count = num_total_minibatches or num_epochs * math.ceil(_length(batch) / minibatch_size)
+        return minibatches(batch, minibatch_size, count, shuffle_seed)
 
 
 def minibatches(batch: MultiAgentBatch, size: int, count: int, shuffle_seed: int) -> Iterator[MultiAgentBatch]:
@@ -48,7 +50,7 @@ def minibatches(batch: MultiAgentBatch, size: int, count: int, shuffle_seed: int
     All policies have equally many rows and see the same ones at once.
     """
     columns = {name: dict(policy_batch) for name, policy_batch in batch.policy_batches.items()}
-    rows = len(next(iter(batch.policy_batches.values())))
+    rows = _length(batch)
     generator = torch.Generator().manual_seed(shuffle_seed)
     starts = range(0, rows, size)
     for number in range(count):
@@ -57,6 +59,10 @@ def minibatches(batch: MultiAgentBatch, size: int, count: int, shuffle_seed: int
             columns = _rows(columns, torch.randperm(rows, generator=generator))
         part = _rows(columns, slice(start, start + size))
         yield MultiAgentBatch({name: SampleBatch(own) for name, own in part.items()}, env_steps=min(size, rows - start))
+
+
+def _length(batch: MultiAgentBatch) -> int:
+    return len(next(iter(batch.policy_batches.values())))
 
 
 def _rows(values: Any, rows: slice | torch.Tensor) -> Any:
