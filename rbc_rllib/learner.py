@@ -41,22 +41,22 @@ class EconomyLearner(PPOTorchLearner):
             return whole
         (batch,) = whole
         count = num_total_minibatches or num_epochs * math.ceil(_length(batch) / minibatch_size)
-        return minibatches(batch, minibatch_size, count, shuffle_seed)
+        generator = torch.Generator(self._device).manual_seed(shuffle_seed)
+        return minibatches(batch, minibatch_size, count, generator)
 
 
-def minibatches(batch: MultiAgentBatch, size: int, count: int, shuffle_seed: int) -> Iterator[MultiAgentBatch]:
+def minibatches(batch: MultiAgentBatch, size: int, count: int, generator: torch.Generator) -> Iterator[MultiAgentBatch]:
     """`count` minibatches of at most `size` rows: the first epoch as rows come, later ones in random orders.
 
     All policies have equally many rows and see the same ones at once.
     """
     columns = {name: dict(policy_batch) for name, policy_batch in batch.policy_batches.items()}
     rows = _length(batch)
-    generator = torch.Generator().manual_seed(shuffle_seed)
     starts = range(0, rows, size)
     for number in range(count):
         start = starts[number % len(starts)]
         if number and start == 0:
-            columns = _rows(columns, torch.randperm(rows, generator=generator))
+            columns = _rows(columns, torch.randperm(rows, generator=generator, device=generator.device))
         part = _rows(columns, slice(start, start + size))
         yield MultiAgentBatch({name: SampleBatch(own) for name, own in part.items()}, env_steps=min(size, rows - start))
 

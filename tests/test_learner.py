@@ -22,7 +22,7 @@ def batch_of(rows: int) -> MultiAgentBatch:
 def orders(rows: int, size: int, count: int, seed: int = 0) -> list[list[int]]:
     """The rows in each minibatch; all policies and columns must agree on them."""
     result = []
-    for minibatch in minibatches(batch_of(rows), size, count, seed):
+    for minibatch in minibatches(batch_of(rows), size, count, torch.Generator().manual_seed(seed)):
         seen = []
         for policy in minibatch.policy_batches.values():
             private = policy["obs"]["private"]
