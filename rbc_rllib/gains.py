@@ -151,6 +151,8 @@ def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, g
     nothing = np.zeros(baskets.shape[:2])
     if not baskets.any() or math.isnan(gain):
         return math.nan
+    if gain == 0:
+        return 0.0
 
     def enjoyed(factor: float) -> float:
         return float(utility(params, factor * baskets, nothing, nothing).mean())

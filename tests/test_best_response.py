@@ -282,6 +282,7 @@ def test_a_consumption_equivalent_at_its_limits():
     one = np.ones((1, 1, 1, 1))
     assert consumption_equivalent(bounded, one, 5.0) == np.inf
     assert consumption_equivalent(bounded, one, -5.0) == -100
+    assert consumption_equivalent(bounded, one, 0.0) == 0
     assert np.isnan(consumption_equivalent(bounded, 0 * one, 0.1))
     linear = EconomyParameters(num_consumers=1, num_firms=1, crra=0.0)
     assert consumption_equivalent(linear, 4 * one, 1.0) == pytest.approx(25.0)
