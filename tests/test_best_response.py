@@ -48,6 +48,7 @@ TINY = ExperimentConfig(name="tiny").with_values(
         "curriculum.total_env_steps": 1920,
         "learning.hidden_sizes": (32, 32),
         "learning.economies_per_update": 64,
+        "learning.updates_per_iteration": 10,
         "learning.learning_rate": dict.fromkeys(GROUPS, 5e-3),
         "learning.reward_scale": {"consumer": 5.0, "firm": 2e3, "planner": 5.0},
     }
