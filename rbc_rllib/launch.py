@@ -183,9 +183,8 @@ class Interruption(tune.Callback):
         print("\nInterrupted: saving a checkpoint of every running trial (Ctrl-C again stops at once) ...", flush=True)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict, **_: Any) -> None:
-        """Ask for a checkpoint."""
-        if self.requested:
-            result[SHOULD_CHECKPOINT] = True
+        """Ask for a checkpoint, or not: every row says so, since a `progress.csv` has the columns of its first row."""
+        result[SHOULD_CHECKPOINT] = self.requested
 
     def on_trial_save(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Count the checkpoints that were asked for."""

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from rbc_rllib import evaluate, sweep, train
+from rbc_rllib.launch import Interruption
 
 ROOT = Path(__file__).parent.parent
 SHORT = ["--set", "curriculum.total_env_steps=2000"]
@@ -188,6 +189,16 @@ def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(t
     economic = [name for name in straight["24000"] if name.split("/")[0] in ("economy", "curriculum", "learning")]
     for step, row in straight.items():
         assert {name: resumed[step][name] for name in economic} == {name: row[name] for name in economic}, step
+
+
+@pytest.mark.parametrize("requested", [False, True])
+def test_every_row_says_whether_a_checkpoint_is_asked_for(requested):
+    """A run that is interrupted in its first row and resumed would have one column less from then on."""
+    interruption = Interruption()
+    interruption.requested = requested
+    result = {"env_steps": 400}
+    interruption.on_trial_result(0, [], None, result)
+    assert result["should_checkpoint"] is requested
 
 
 def free_ports(count: int) -> list[int]:
