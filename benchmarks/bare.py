@@ -8,11 +8,11 @@ checks, no schedules and no checkpoints. Used by `benchmarks.throughput`.
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.env import group_spaces
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.learner import rows_of
 from rbc_rllib.modules import GroupModule, MultiHeadCategorical
 from rbc_rllib.rollout import Experience, advantages, play
 from rbc_rllib.vector_economy import VectorEconomy
@@ -78,10 +78,10 @@ class BareLoop:
         for epoch in range(self.learning.num_epochs):
             if epoch > 0:
                 order = torch.randperm(rows)
-                batch = {group: _take(columns, order) for group, columns in batch.items()}
+                batch = {group: rows_of(columns, order) for group, columns in batch.items()}
             for start in range(0, rows, size):
                 for group, columns in batch.items():
-                    self._gradient_step(group, _take(columns, slice(start, start + size)))
+                    self._gradient_step(group, rows_of(columns, slice(start, start + size)))
 
     def _gradient_step(self, group: str, columns: Columns) -> None:
         learning, module, optimizer = self.learning, self.modules[group], self.optimizers[group]
@@ -100,7 +100,3 @@ class BareLoop:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), learning.grad_clip)
         optimizer.step()
-
-
-def _take(columns: Columns, rows: slice | Tensor) -> Columns:
-    return {name: _take(values, rows) if isinstance(values, dict) else values[rows] for name, values in columns.items()}

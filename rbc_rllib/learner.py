@@ -56,8 +56,8 @@ def minibatches(batch: MultiAgentBatch, size: int, count: int, generator: torch.
     for number in range(count):
         start = starts[number % len(starts)]
         if number and start == 0:
-            columns = _rows(columns, torch.randperm(rows, generator=generator, device=generator.device))
-        part = _rows(columns, slice(start, start + size))
+            columns = rows_of(columns, torch.randperm(rows, generator=generator, device=generator.device))
+        part = rows_of(columns, slice(start, start + size))
         yield MultiAgentBatch({name: SampleBatch(own) for name, own in part.items()}, env_steps=min(size, rows - start))
 
 
@@ -65,6 +65,6 @@ def _length(batch: MultiAgentBatch) -> int:
     return len(next(iter(batch.policy_batches.values())))
 
 
-def _rows(values: Any, rows: slice | torch.Tensor) -> Any:
+def rows_of(values: Any, rows: slice | torch.Tensor) -> Any:
     """`rows` of every tensor in a nested dict."""
-    return {name: _rows(value, rows) for name, value in values.items()} if isinstance(values, dict) else values[rows]
+    return {name: rows_of(value, rows) for name, value in values.items()} if isinstance(values, dict) else values[rows]
