@@ -54,9 +54,10 @@ class BareLoop:
     def sample(self) -> dict[str, Columns]:
         """One episode of every economy; a row is one quarter of one economy."""
         rollout = play(self.economy, self.modules, self.generator, trained_consumers=self.learning.trained_consumers)
-        return {group: self._columns(group, rollout.experience[group]) for group in GROUPS}
+        shared = rollout.shared.flatten(0, 1)
+        return {group: self._columns(group, shared, rollout.experience[group]) for group in GROUPS}
 
-    def _columns(self, group: str, experience: Experience) -> Columns:
+    def _columns(self, group: str, shared: torch.Tensor, experience: Experience) -> Columns:
         learning = self.learning
         rewards = experience.rewards / getattr(learning.reward_scale, group)
         gained = advantages(rewards, experience.values, learning.discount, learning.gae_lambda)
@@ -67,7 +68,8 @@ class BareLoop:
             "value_targets": gained + experience.values,
         }
         rows: Columns = {name: values.flatten(0, 1) for name, values in columns.items()}
-        rows["obs"] = {name: values.flatten(0, 1) for name, values in experience.observations.items()}
+        own = {name: values.flatten(0, 1) for name, values in experience.observations.items()}
+        rows["obs"] = {"shared": shared, **own}
         return rows
 
     def learn(self, batch: dict[str, Columns]) -> None:

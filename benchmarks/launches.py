@@ -10,6 +10,7 @@ number of economies, bytes do.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -133,7 +134,8 @@ def count(experiment: ExperimentConfig) -> dict[str, Count]:
         group: experience.actions[:, 0].numpy().view(CountedArray)
         for group, experience in play(economy, loop.modules, loop.generator).experience.items()
     }
-    with CountTensors() as acting:
+    # On a CPU agents act in parts, on a GPU all at once.
+    with mock.patch("rbc_rllib.rollout.AGENTS_AT_ONCE", sys.maxsize), CountTensors() as acting:
         batch = loop.sample()
     with CountTensors() as learning:
         loop.learn(batch)

@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from analysis.figures import COLORS, new_figure, save, tidy
 from benchmarks.cases import REPOSITORY, Case, build, experiment_of, our_case, ray_of_our_own
-from benchmarks.timing import machine
+from benchmarks.timing import Stopwatch, machine
 from rbc_rllib.experiment import ExperimentConfig
 
 Point = dict[str, Any]
@@ -102,17 +103,37 @@ def measure_processes(repeats: int) -> dict[str, float]:
     """
     faster = {}
     with ray_of_our_own():
-        for several, work in (("runners", "sampling"), ("learners", "learning")):
+        for key, several, seconds_of in (
+            ("two_runners_sampling", "runners", sampling),
+            ("two_learners_learning", "learners", learning),
+        ):
             points = [BASE | {"economies": ECONOMIES_OF_PROCESSES, several: number} for number in (1, 2)]
             algorithms = [build(_experiment(point)) for point in points]
             for algorithm in algorithms:
                 algorithm.env_runner_group.foreach_env_runner(_to_its_core, local_env_runner=False)
-            one, two = (our_case(algorithm, time.perf_counter) for algorithm in algorithms)
-            rounds = [_iterate(one)[work] / _iterate(two)[work] for _ in range(repeats + 1)]
-            faster[f"two_{several}_{work}"] = statistics.median(rounds[1:])
+            one, two = map(seconds_of, algorithms)
+            rounds = [one() / two() for _ in range(repeats + 1)]
+            faster[key] = statistics.median(rounds[1:])
             for algorithm in algorithms:
                 algorithm.stop()
     return faster
+
+
+def sampling(algorithm: Any) -> Callable[[], float]:
+    """A function that samples once from all runners and gives the seconds, messages and their joining included."""
+    watch = Stopwatch(algorithm._sample)
+
+    def seconds() -> float:
+        watch(env_steps=0)
+        return watch.seconds
+
+    return seconds
+
+
+def learning(algorithm: Any) -> Callable[[], float]:
+    """A function that samples, learns once with all learners, and gives the seconds of the learning."""
+    case = our_case(algorithm, time.perf_counter)
+    return lambda: _iterate(case)["learning"]
 
 
 def _to_its_core(runner: Any) -> None:

@@ -186,34 +186,35 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         scales = {group: getattr(self.env.settings.reward_scale, group) for group in GROUPS}
         if self.config.deviator:
             scales[DEVIATOR] = scales[self.config.deviator[0]]
+        shared = self._rows(rollout.shared)  # one array in all batches, so that it is sent once
         policies = {
-            name: SampleBatch(self._columns(experience, scales[name]))
+            name: SampleBatch(self._columns(shared, experience, scales[name]))
             for name, experience in rollout.experience.items()
         }
         return MultiAgentBatch(policies, env_steps=len(policies["planner"]))
 
-    def _columns(self, experience: Experience, reward_scale: float) -> dict[str, Any]:
+    def _columns(self, shared: Any, experience: Experience, reward_scale: float) -> dict[str, Any]:
         config = self.config
         gained = advantages(experience.rewards / reward_scale, experience.values, config.gamma, config.lambda_)
         targets = gained + experience.values
         gained = (gained - gained.mean()) / gained.std(correction=0).clamp(min=1e-4)
         columns = {
-            Columns.OBS: experience.observations,
             Columns.ACTIONS: experience.actions,
             Columns.ACTION_LOGP: experience.action_logp,
             Columns.ACTION_DIST_INPUTS: experience.logits,
             Postprocessing.ADVANTAGES: gained,
             Postprocessing.VALUE_TARGETS: targets,
         }
-        leaves_process = self.worker_index > 0 or config.num_learners > 0
+        observations = {name: self._rows(values) for name, values in experience.observations.items()}
+        return {
+            Columns.OBS: {"shared": shared, **observations},
+            **{name: self._rows(values) for name, values in columns.items()},
+        }
 
-        def row(values: Any) -> Any:
-            if isinstance(values, dict):
-                return {name: row(value) for name, value in values.items()}
-            flat = values.flatten(0, 1)
-            return to_numpy(flat) if leaves_process else flat
-
-        return {name: row(values) for name, values in columns.items()}
+    def _rows(self, values: torch.Tensor) -> Any:
+        """`[E, T, ...]` as E x T rows; in NumPy where they leave this process."""
+        rows = values.flatten(0, 1)
+        return to_numpy(rows) if self.worker_index > 0 or self.config.num_learners > 0 else rows
 
     # Metrics
 

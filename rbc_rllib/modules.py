@@ -123,14 +123,25 @@ class MultiHeadCategorical(Distribution):
         parts = zip(blocks, self._weights, self._totals, strict=True)
         return _joined([(weights * block).sum(1) / totals for block, weights, totals in parts])
 
-    def sample(self, *, sample_shape: Any = None, generator: torch.Generator | None = None, **_: Any) -> Tensor:
-        """A choice for every head, by inverse CDF (one uniform number a head); never one of probability 0."""
+    def sample(
+        self,
+        *,
+        sample_shape: Any = None,
+        generator: torch.Generator | None = None,
+        uniforms: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
+        """A choice for every head, by inverse CDF; never one of probability 0.
+
+        `uniforms` `[heads, ...]`, uniform in [0, 1), decide; drawn with `generator` where they are not given.
+        """
+        if uniforms is None:
+            shape = (len(self.head_sizes), *self.logits.shape[:-1])
+            uniforms = torch.rand(shape, generator=generator, device=self.logits.device, dtype=self.logits.dtype)
         choices = []
-        for weights in self._weights:
+        for weights, u in zip(self._weights, uniforms.split([len(block) for block in self._blocks]), strict=True):
             cumulative = weights.cumsum(1)
-            total = cumulative[:, -1:]
-            u = torch.rand(total.shape, generator=generator, device=total.device, dtype=total.dtype)
-            threshold = u.clamp_(max=HIGHEST_UNIFORM).mul_(total)
+            threshold = u.clamp(max=HIGHEST_UNIFORM)[:, None].mul_(cumulative[:, -1:])
             choices.append((cumulative <= threshold).sum(1, dtype=torch.int32))
         return self._by_agent(choices)
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,17 +10,20 @@ from torch import Tensor
 
 from rbc_rllib.arrays import from_torch, to_torch
 from rbc_rllib.economy import GROUPS, Outcome, State
-from rbc_rllib.economy.actions import decode
+from rbc_rllib.economy.actions import decode, group_sizes
 from rbc_rllib.experiment import DEVIATOR
 from rbc_rllib.modules import GroupModule, MultiHeadCategorical
 from rbc_rllib.vector_economy import VectorEconomy
+
+AGENTS_AT_ONCE = 3200
+"""Agents whose choices are computed at once on a CPU, so that its cache holds them."""
 
 
 @dataclass(frozen=True)
 class Experience:
     """What the agents of one group saw, did and got: E economies, T quarters, K agents."""
 
-    observations: dict[str, Tensor]  # shared [E, T, G], private [E, T, K, P], perhaps action_mask [E, T, actions]
+    observations: dict[str, Tensor]  # private [E, T, K, P], perhaps action_mask [E, T, actions]
     actions: Tensor  # [E, T, K, heads], or [E, T, K] where there is one head
     action_logp: Tensor  # [E, T, K]
     values: Tensor  # [E, T, K]
@@ -33,6 +37,7 @@ class Rollout:
     every quarter.
     """
 
+    shared: Tensor  # [E, T, G], the observation that all share
     experience: dict[str, Experience]
     states: list[State]  # T, those in which actions were taken
     outcomes: list[Outcome]  # T
@@ -67,45 +72,39 @@ def play(
     torch_device = to_torch(observations["shared"]).device
     nobody = torch.empty((economy.num_envs, 1, 0), device=torch_device)  # the planner's private observation
     kept = _draw_consumers(economy, trained_consumers, generator, torch_device)
+    parts = {
+        group: [
+            (economies, _rows(kept[economies], size) if kept is not None and group == "consumer" else None)
+            for economies in _at_once(economy.num_envs, size, torch_device)
+        ]
+        for group, size in group_sizes(params).items()
+    }
+    act = partial(_act, modules, explore, keep_logits, deviator)
 
     columns: dict[str, dict[str, list[Tensor]]] = {name: defaultdict(list) for name in modules}
+    shared: list[Tensor] = []
     states: list[State] = []
     outcomes: list[Outcome] = []
     while True:
-        shared = to_torch(observations["shared"]).float()
+        shared.append(to_torch(observations["shared"]).float())
         indices: dict[str, Any] = {}
         for group in GROUPS:
-            module = modules[group]
             private = to_torch(observations[group]).float() if group in observations else nobody
-            seen = {"shared": shared, "private": private}
+            seen = {"shared": shared[-1], "private": private}
             if group in masks:
                 seen["action_mask"] = masks[group]
-            embeddings = module.trunk(seen)
-            logits = module.logits(seen, embeddings)
-            alone = slice(deviator[1], deviator[1] + 1) if deviator and deviator[0] == group else None
-            if alone is not None:
-                own = modules[DEVIATOR]
-                own_seen = {**seen, "private": private[:, alone]}
-                own_embeddings = own.trunk(own_seen)
-                own_logits = own.logits(own_seen, own_embeddings)
-                logits[:, alone] = own_logits
-            distribution = MultiHeadCategorical(logits, module.head_sizes)
-            chooser = distribution if explore else distribution.to_deterministic()
-            action = chooser.sample(generator=generator)
-            indices[group] = from_torch(action, xp)
-
-            logp = distribution.logp(action)
-
-            if not keep_logits:
-                logits = logits[..., :0]
-            if alone is not None:
-                own_values = own.compute_values({}, own_embeddings)
-                _record(columns[DEVIATOR], own_seen, action[:, alone], logp[:, alone], own_values, logits[:, alone])
-            if group == "consumer" and kept is not None:
-                seen["private"], action, logp, embeddings, logits = (
-                    _take(x, kept) for x in (private, action, logp, embeddings, logits)
-                )
-            _record(columns[group], seen, action, logp, module.compute_values({}, embeddings), logits)
+            # For all at once, so that what is drawn does not depend on the parts.
+            shape = (len(modules[group].head_sizes), *private.shape[:2])
+            uniforms = torch.rand(shape, generator=generator, device=torch_device)
+            acted = [
+                act(group, {name: x[economies] for name, x in seen.items()}, uniforms[:, economies], rows)
+                for economies, rows in parts[group]
+            ]
+            actions, records = _joined(acted)
+            indices[group] = from_torch(actions, xp)
+            for name, record in records.items():
+                for column, x in record.items():
+                    columns[name][column].append(x)
 
         states.append(economy.state)
         outcome = economy.step(decode(params, indices, xp, where))
@@ -118,39 +117,98 @@ def play(
         if deviator:
             rewards[DEVIATOR] = rewards[deviator[0]][:, deviator[1], None]
         if kept is not None:
-            rewards["consumer"] = _take(rewards["consumer"], kept)
+            rewards["consumer"] = rewards["consumer"].gather(1, kept)
         for name, column in columns.items():
             column["rewards"].append(rewards[name].float())
         if economy.done:
             break
         observations = economy.observe()
 
-    return Rollout({name: _experience(column) for name, column in columns.items()}, states, outcomes)
+    experience = {name: _experience(column) for name, column in columns.items()}
+    return Rollout(torch.stack(shared, dim=1), experience, states, outcomes)
 
 
-def _record(
-    column: dict[str, list[Tensor]],
+def _act(
+    modules: dict[str, GroupModule],
+    explore: bool,
+    keep_logits: bool,
+    deviator: tuple[str, int] | None,
+    group: str,
     seen: dict[str, Tensor],
-    action: Tensor,
-    logp: Tensor,
-    values: Tensor,
-    logits: Tensor,
-) -> None:
-    """Append what the agents of one module saw and did in a quarter."""
-    for name, x in {**seen, "actions": action, "action_logp": logp, "values": values, "logits": logits}.items():
-        column[name].append(x)
+    uniforms: Tensor,
+    kept: Tensor | None,
+) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
+    """The actions of a group, and what to record of it (of its agents in the rows `kept`) and of a deviator in it."""
+    module, private = modules[group], seen["private"]
+    embeddings = module.trunk(seen)
+    logits = module.logits(seen, embeddings)
+    alone = slice(deviator[1], deviator[1] + 1) if deviator and deviator[0] == group else None
+    if alone is not None:
+        own = modules[DEVIATOR]
+        own_seen = {**seen, "private": private[:, alone]}
+        own_embeddings = own.trunk(own_seen)
+        own_logits = own.logits(own_seen, own_embeddings)
+        logits[:, alone] = own_logits
+    distribution = MultiHeadCategorical(logits, module.head_sizes)
+    chooser = distribution if explore else distribution.to_deterministic()
+    actions = action = chooser.sample(uniforms=uniforms)
+    logp = distribution.logp(action)
+
+    if not keep_logits:
+        logits = logits[..., :0]
+    records = {}
+    if alone is not None:
+        own_values = own.compute_values({}, own_embeddings)
+        records[DEVIATOR] = _record(own_seen, action[:, alone], logp[:, alone], own_values, logits[:, alone])
+    if kept is not None:
+        private, action, logp, embeddings, logits = (
+            _take(x, kept) for x in (private, action, logp, embeddings, logits)
+        )
+        seen = {**seen, "private": private}
+    records[group] = _record(seen, action, logp, module.compute_values({}, embeddings), logits)
+    return actions, records
+
+
+def _record(seen: dict[str, Tensor], action: Tensor, logp: Tensor, values: Tensor, logits: Tensor) -> dict[str, Tensor]:
+    """What the agents of one module saw and did in a quarter, but for the observation that all share."""
+    own = {name: x for name, x in seen.items() if name != "shared"}
+    return {**own, "actions": action, "action_logp": logp, "values": values, "logits": logits}
+
+
+def _at_once(num_envs: int, agents: int, device: torch.device) -> list[slice]:
+    """The economies whose `agents` act at once: all on a GPU, where launches count, and on a CPU as many as its cache
+    holds.
+    """
+    size = max(1, AGENTS_AT_ONCE // agents) if device.type == "cpu" else num_envs
+    return [slice(start, start + size) for start in range(0, num_envs, size)]
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Tensors of some economies each, in nested dicts and tuples, joined to those of all."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, dict):
+        return {name: _joined([part[name] for part in parts]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(_joined(list(each)) for each in zip(*parts, strict=True))
+    return torch.cat(parts)
 
 
 def _draw_consumers(
     economy: VectorEconomy, count: int | None, generator: torch.Generator, device: torch.device
 ) -> Tensor | None:
-    """`count` consumers drawn without replacement in each economy, as rows `[E, count]` of E x C; None for all."""
-    num_envs, everyone = economy.num_envs, economy.params.num_consumers
+    """`count` consumers drawn without replacement in each economy, `[E, count]`; None for all of them."""
+    everyone = economy.params.num_consumers
     if count is None or count >= everyone:
         return None
-    lots = torch.rand((num_envs, everyone), generator=generator, device=device)
-    first = torch.arange(0, num_envs * everyone, everyone, device=device)
-    return first[:, None] + lots.topk(count, dim=-1).indices
+    lots = torch.rand((economy.num_envs, everyone), generator=generator, device=device)
+    return lots.topk(count, dim=-1).indices
+
+
+def _rows(agents: Tensor, size: int) -> Tensor:
+    """The rows, of E x size, of these `agents` `[E, K]`."""
+    return torch.arange(0, len(agents) * size, size, device=agents.device)[:, None] + agents
 
 
 def _take(x: Tensor, rows: Tensor) -> Tensor:
@@ -161,9 +219,8 @@ def _take(x: Tensor, rows: Tensor) -> Tensor:
 def _experience(columns: dict[str, list[Tensor]]) -> Experience:
     # Economy-major rows: half of the rows are whole economies, not the first half of all episodes.
     stacked = {name: torch.stack(values, dim=1) for name, values in columns.items()}
-    seen: list[str] = [name for name in ("shared", "private", "action_mask") if name in stacked]
-    observations = {name: stacked.pop(name) for name in seen}
-    return Experience(observations=observations, **stacked)
+    own: list[str] = [name for name in ("private", "action_mask") if name in stacked]
+    return Experience(observations={name: stacked.pop(name) for name in own}, **stacked)
 
 
 def advantages(rewards: Tensor, values: Tensor, discount: float, gae_lambda: float) -> Tensor:

@@ -167,17 +167,26 @@ def test_scaling_covers_its_ranges():
 def test_two_processes_are_compared_with_one_in_turn(monkeypatch):
     asked = []
 
-    def one_second_for_each_process(case):
-        asked.append(case)
-        return {"sampling": 2.0 if len(asked) % 2 else 1.0, "learning": 3.0 if len(asked) % 2 else 1.0}
+    def half_as_long_in_two_processes(measured):
+        def watch(algorithm):
+            seconds = measured(algorithm)
+
+            def of_one_or_two() -> float:
+                assert seconds() > 0
+                asked.append((algorithm.config.num_env_runners, algorithm.config.num_learners))
+                return 6.0 / max(asked[-1])
+
+            return of_one_or_two
+
+        return watch
 
     monkeypatch.setattr(scaling, "ray_of_our_own", nullcontext)
     monkeypatch.setattr(scaling, "BASE", scaling.BASE | {"consumers": 4, "firms": 2})
     monkeypatch.setattr(scaling, "ECONOMIES_OF_PROCESSES", 4)
-    monkeypatch.setattr(scaling, "_iterate", one_second_for_each_process)
-    assert scaling.measure_processes(repeats=2) == {"two_runners_sampling": 2.0, "two_learners_learning": 3.0}
-    assert len(asked) == 12
-    assert len({id(case) for case in asked}) == 4
+    for name in ("sampling", "learning"):
+        monkeypatch.setattr(scaling, name, half_as_long_in_two_processes(getattr(scaling, name)))
+    assert scaling.measure_processes(repeats=2) == {"two_runners_sampling": 2.0, "two_learners_learning": 2.0}
+    assert asked == [(1, 0), (2, 0)] * 3 + [(0, 1), (0, 2)] * 3
 
 
 def test_operations_on_arrays_and_their_bytes_are_counted_and_views_are_free():
@@ -209,7 +218,8 @@ def test_operations_on_tensors_are_counted_with_those_of_the_backward_pass():
     assert counted.count.launches == 1
 
 
-def test_launches_do_not_grow_with_the_economies_but_bytes_do():
+def test_launches_do_not_grow_with_the_economies_but_bytes_do(monkeypatch):
+    monkeypatch.setattr("rbc_rllib.rollout.AGENTS_AT_ONCE", 1)  # on this CPU, but not on the GPU
     few, many = (count(EVERYONE_LEARNS.with_values({"learning.economies_per_update": n})) for n in (8, 16))
     for part in few:
         assert few[part].launches == many[part].launches > 0

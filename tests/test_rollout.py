@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from rbc_rllib.economy import GROUPS, ActionRanges, Actions, EconomyParameters
+from rbc_rllib.experiment import DEVIATOR
 from rbc_rllib.modules import MultiHeadCategorical
 from rbc_rllib.rollout import Rollout, advantages, play
 from rbc_rllib.vector_economy import VectorEconomy
@@ -84,9 +85,10 @@ def test_shapes(num_consumers, num_firms, num_envs, trained_consumers, keep_logi
     heads = {"consumer": (11,) * num_firms + (5, num_firms), "firm": (30,), "planner": (36,)}
     agents = {"consumer": kept, "firm": num_firms, "planner": 1}
     private = {"consumer": 12, "firm": 13 + num_firms, "planner": 0}
+    assert rollout.shared.shape == (num_envs, 4, shared)
     for group in GROUPS:
         experience, lead = rollout.experience[group], (num_envs, 4)
-        expected = {"shared": (*lead, shared), "private": (*lead, agents[group], private[group])}
+        expected = {"private": (*lead, agents[group], private[group])}
         if group != "consumer":
             expected["action_mask"] = (*lead, *heads[group])
         assert {name: tuple(values.shape) for name, values in experience.observations.items()} == expected
@@ -126,9 +128,9 @@ def test_stored_actions_replay_the_same_episode():
     for t in range(SMALL.episode_length):
         assert not fresh.done
         observations = fresh.observe()
+        numpy.testing.assert_array_equal(rollout.shared[:, t].numpy(), observations["shared"])
         for group in GROUPS:
             seen = rollout.experience[group].observations
-            numpy.testing.assert_array_equal(seen["shared"][:, t].numpy(), observations["shared"])
             if group in observations:
                 numpy.testing.assert_array_equal(seen["private"][:, t].numpy(), observations[group])
         for name, values in vars(fresh.state).items():
@@ -158,7 +160,8 @@ def test_the_learner_recomputes_logp_values_and_logits_from_the_stored_rows(grou
     generator = torch.Generator().manual_seed(0)
     rollout = play(economy, modules, generator, trained_consumers=trained_consumers, keep_logits=True)
     experience, module = rollout.experience[group], modules[group]
-    batch = {Columns.OBS: {name: rows(values) for name, values in experience.observations.items()}}
+    seen = {"shared": rollout.shared, **experience.observations}
+    batch = {Columns.OBS: {name: rows(values) for name, values in seen.items()}}
     with torch.no_grad():
         output = module.forward_train(batch)
         values = module.compute_values(batch)
@@ -288,6 +291,28 @@ def test_economies_and_agents_draw_their_own_actions():
         assert first_quarter.unique(dim=0).shape[0] > 5
 
 
+@pytest.mark.parametrize("options", [{"keep_logits": True}, {"trained_consumers": 2}, {"explore": False}])
+@pytest.mark.parametrize("at_once", [1, SMALL.num_consumers, 3 * SMALL.num_consumers])
+def test_how_many_act_at_once_changes_nothing(at_once, options, monkeypatch):
+    """7 economies, their consumers by 1, 1 and 3 economies at once: two whole parts and a rest."""
+    modules = build_modules(SMALL)
+    modules[DEVIATOR] = build_modules(SMALL)["consumer"]
+
+    def rollout() -> Rollout:
+        generator = torch.Generator().manual_seed(0)
+        return play(VectorEconomy(SMALL, 7), modules, generator, deviator=("consumer", 3), **options)
+
+    whole = rollout()
+    monkeypatch.setattr("rbc_rllib.rollout.AGENTS_AT_ONCE", at_once)
+    parts = rollout()
+    assert torch.equal(parts.shared, whole.shared)
+    assert list(parts.experience) == list(whole.experience) == [*GROUPS, DEVIATOR]
+    for name, experience in whole.experience.items():
+        for column, x in {**vars(experience), **experience.observations}.items():
+            if column != "observations":
+                assert_close({**vars(parts.experience[name]), **parts.experience[name].observations}[column], x)
+
+
 def test_playing_again_starts_anew():
     economy, modules = VectorEconomy(SMALL, NUM_ENVS), build_modules(SMALL)
     first, second = (play(economy, modules, torch.Generator().manual_seed(5)) for _ in range(2))
@@ -303,5 +328,5 @@ def test_a_float64_economy_is_played_in_float64_and_learned_in_float32():
         experience = wide.experience[group]
         for name in ("action_logp", "values", "rewards", "logits"):
             assert getattr(experience, name).dtype == torch.float32, name
-        assert experience.observations["shared"].dtype == experience.observations["private"].dtype == torch.float32
+        assert wide.shared.dtype == experience.observations["private"].dtype == torch.float32
         assert_close(experience.rewards[:, 0], narrow.experience[group].rewards[:, 0], rtol=1e-4, atol=1e-4)
