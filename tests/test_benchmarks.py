@@ -183,10 +183,17 @@ def test_two_processes_are_compared_with_one_in_turn(monkeypatch):
     monkeypatch.setattr(scaling, "ray_of_our_own", nullcontext)
     monkeypatch.setattr(scaling, "BASE", scaling.BASE | {"consumers": 4, "firms": 2})
     monkeypatch.setattr(scaling, "ECONOMIES_OF_PROCESSES", 4)
-    for name in ("sampling", "learning"):
-        monkeypatch.setattr(scaling, name, half_as_long_in_two_processes(getattr(scaling, name)))
-    assert scaling.measure_processes(repeats=2) == {"two_runners_sampling": 2.0, "two_learners_learning": 2.0}
-    assert asked == [(1, 0), (2, 0)] * 3 + [(0, 1), (0, 2)] * 3
+    processes = {
+        several: {name: half_as_long_in_two_processes(measured) for name, measured in works.items()}
+        for several, works in scaling.PROCESSES.items()
+    }
+    monkeypatch.setattr(scaling, "PROCESSES", processes)
+    assert scaling.measure_processes(repeats=2) == {
+        "two_runners_sampling": 2.0,
+        "two_runners_playing": 2.0,
+        "two_learners_learning": 2.0,
+    }
+    assert asked == [(1, 0), (2, 0)] * 6 + [(0, 1), (0, 2)] * 3
 
 
 def test_operations_on_arrays_and_their_bytes_are_counted_and_views_are_free():
