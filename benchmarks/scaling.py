@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,7 @@ def measure_processes(repeats: int) -> dict[str, float]:
 
 def sampling(algorithm: Any) -> Callable[[], float]:
     """A function that samples once from all runners and gives the seconds, messages and their joining included."""
-    watch = Stopwatch(algorithm._sample)
-
-    def seconds() -> float:
-        watch(env_steps=0)
-        return watch.seconds
-
-    return seconds
+    return _timed(partial(algorithm._sample, env_steps=0))
 
 
 def playing(algorithm: Any) -> Callable[[], float]:
@@ -136,10 +131,14 @@ def playing(algorithm: Any) -> Callable[[], float]:
         runner.sample(env_steps=0)
         runner.get_metrics()
 
-    watch = Stopwatch(algorithm.env_runner_group.foreach_env_runner)
+    return _timed(partial(algorithm.env_runner_group.foreach_env_runner, play, local_env_runner=False))
+
+
+def _timed(function: Callable[[], Any]) -> Callable[[], float]:
+    watch = Stopwatch(function)
 
     def seconds() -> float:
-        watch(play, local_env_runner=False)
+        watch()
         return watch.seconds
 
     return seconds

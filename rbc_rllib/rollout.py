@@ -100,7 +100,7 @@ def play(
                 act(group, {name: x[economies] for name, x in seen.items()}, uniforms[:, economies], rows)
                 for economies, rows in parts[group]
             ]
-            actions, records = _joined(acted)
+            actions, records = (_joined(list(each)) for each in zip(*acted, strict=True))
             indices[group] = from_torch(actions, xp)
             for name, record in records.items():
                 for column, x in record.items():
@@ -184,14 +184,12 @@ def _at_once(num_envs: int, agents: int, device: torch.device) -> list[slice]:
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Tensors of some economies each, in nested dicts and tuples, joined to those of all."""
+    """Tensors of some economies each, in nested dicts, joined to those of all."""
     first = parts[0]
     if len(parts) == 1:
         return first
     if isinstance(first, dict):
         return {name: _joined([part[name] for part in parts]) for name in first}
-    if isinstance(first, tuple):
-        return tuple(_joined(list(each)) for each in zip(*parts, strict=True))
     return torch.cat(parts)
 
 
