@@ -8,6 +8,7 @@ import time
 
 import torch
 
+from rbc_rllib.arrays import multiply_with_onednn
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.economy.observations import private_sizes, shared_size
@@ -41,6 +42,7 @@ def operations(experiment: ExperimentConfig) -> dict[str, int]:
 
 def peak_speed(seconds: float = 1.0) -> float:
     """Floating-point operations per second of the fastest of many float32 matrix products, on torch's threads."""
+    multiply_with_onednn()
     one, other = torch.rand(2, MATRIX_SIZE, MATRIX_SIZE)
     out = torch.empty_like(one)
     fastest, end = float("inf"), time.perf_counter() + seconds

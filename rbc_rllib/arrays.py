@@ -63,6 +63,24 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, LARGEST_KEPT)
 
 
+@cache
+def multiply_with_onednn() -> None:
+    """Let oneDNN multiply torch's float32 matrices on this process's CPU, where that costs no precision.
+
+    MKL, torch's own choice, does not use AVX-512 on AMD's processors; oneDNN does and is twice as fast. torch asks it
+    only if it may round factors to bfloat16. It does that on processors with units for it (Intel's AMX), which one
+    product of ours finds out: then torch goes on as before.
+    """
+    import torch
+
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    usual = matmul.fp32_precision
+    matmul.fp32_precision = "bf16"
+    almost_one = torch.full((256, 256), 1 - 2**-12)  # 1 in bfloat16
+    if (almost_one @ almost_one).max() >= 256:
+        matmul.fp32_precision = usual
+
+
 def namespace(array: Array) -> Any:
     """The array API namespace of `array`'s library; looked up once for each type of arrays."""
     kind = type(array)

@@ -14,7 +14,7 @@ from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
-from rbc_rllib.arrays import keep_freed_memory
+from rbc_rllib.arrays import keep_freed_memory, multiply_with_onednn
 
 FORBIDDEN = -1e9
 """Logit of a forbidden action: its probability is exactly 0 in float32, and 0 * FORBIDDEN is 0 in the entropy."""
@@ -142,7 +142,7 @@ class MultiHeadCategorical(Distribution):
         for weights, u in zip(self._weights, uniforms.split([len(block) for block in self._blocks]), strict=True):
             cumulative = weights.cumsum(1)
             threshold = u.clamp(max=HIGHEST_UNIFORM)[:, None].mul_(cumulative[:, -1:])
-            choices.append((cumulative <= threshold).sum(1, dtype=torch.int32))
+            choices.append(cumulative.le_(threshold).sum(1))  # as floats: several times faster than as booleans
         return self._by_agent(choices)
 
     def rsample(self, **_: Any) -> Tensor:
@@ -186,7 +186,9 @@ class GroupModule(TorchRLModule, ValueFunctionAPI):
 
     def setup(self) -> None:
         """Build the layers from the spaces."""
-        keep_freed_memory()  # of every process that plays or learns
+        # Of every process that plays or learns.
+        keep_freed_memory()
+        multiply_with_onednn()
         first, second = self.model_config["hidden_sizes"]
         parts = self.observation_space.spaces
         self.head_sizes = head_sizes_of(self.action_space)

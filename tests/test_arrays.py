@@ -19,6 +19,7 @@ from rbc_rllib.arrays import (
     array_library,
     from_torch,
     keep_freed_memory,
+    multiply_with_onednn,
     pull_floats,
     stack,
     sum_inner,
@@ -180,6 +181,29 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
     for other in (no_such_library, lambda name: SimpleNamespace()):
         monkeypatch.setattr(arrays.ctypes, "CDLL", other)
         keep_freed_memory.__wrapped__()
+
+
+@pytest.fixture
+def matmul():
+    """torch's settings of oneDNN's matrix products, put back in the end."""
+    settings = torch.backends.mkldnn.matmul
+    before, settings.fp32_precision = settings.fp32_precision, "none"
+    yield settings
+    settings.fp32_precision = before
+
+
+def test_onednn_multiplies_with_the_precision_of_float32(matmul):
+    one, other = torch.rand((2, 300, 300), generator=torch.Generator().manual_seed(0))
+    exact = one.double() @ other.double()
+    multiply_with_onednn.__wrapped__()
+    torch.testing.assert_close((one @ other).double(), exact, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(("product", "setting"), [(255.9, "bf16"), (256.0, "none")])
+def test_onednn_is_not_asked_where_it_would_round_to_bfloat16(matmul, monkeypatch, product, setting):
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda one, other: torch.tensor([product]))
+    multiply_with_onednn.__wrapped__()
+    assert matmul.fp32_precision == setting
 
 
 def to_list(array: Any) -> list:
