@@ -35,6 +35,9 @@ from rbc_rllib.experiment import ExperimentConfig
 Point = dict[str, Any]
 """What is measured (numbers of consumers, .., learners), and when it was, `seconds`, `microseconds` and `megabytes`."""
 
+Works = dict[str, Callable[[Any], Callable[[], float]]]
+"""What algorithms are asked for: by name, a function of an algorithm that gives one of the seconds it takes."""
+
 BASE: Point = {"consumers": 100, "firms": 10, "economies": 32, "trained": 25, "runners": 0, "learners": 0}
 CONSUMERS = (100, 300, 1000, 3000, 10_000)
 FIRMS = (10, 20, 50, 100)
@@ -100,23 +103,31 @@ def _iterate(case: Case) -> dict[str, float]:
 def measure_processes(repeats: int) -> dict[str, float]:
     """How many times as fast two runners sample and play, and two learners learn, as one; they need two cores.
 
-    One and two, and what they do, take turns; medians over rounds. Playing is what of sampling the runners do alone:
-    its ratio is the most that sampling can reach on this machine.
+    Two either share the economies of one (strong scaling) or have as many each (weak scaling, `.._each`). One and two,
+    and what they do, take turns; medians over rounds. Playing is what of sampling the runners do alone: its ratio is
+    the most that sampling can reach on this machine.
     """
     faster = {}
     with ray_of_our_own():
         for several, works in PROCESSES.items():
-            points = [BASE | {"economies": ECONOMIES_OF_PROCESSES, several: number} for number in (1, 2)]
-            algorithms = [build(_experiment(point)) for point in points]
-            for algorithm in algorithms:
-                algorithm.env_runner_group.foreach_env_runner(_to_its_core, local_env_runner=False)
-            measured = {name: [seconds_of(algorithm) for algorithm in algorithms] for name, seconds_of in works.items()}
-            rounds = [{name: one() / two() for name, (one, two) in measured.items()} for _ in range(repeats + 1)][1:]
-            for name in works:
-                faster[f"two_{several}_{name}"] = statistics.median(each[name] for each in rounds)
-            for algorithm in algorithms:
-                algorithm.stop()
+            for scaling, work_of_two in (("", 1), ("_each", 2)):
+                economies = (ECONOMIES_OF_PROCESSES, work_of_two * ECONOMIES_OF_PROCESSES)
+                points = [BASE | {"economies": economies[i], several: i + 1} for i in range(2)]
+                for name, ratio in _in_turn(points, works, repeats).items():
+                    faster[f"two_{several}_{name}{scaling}"] = work_of_two * ratio
     return faster
+
+
+def _in_turn(points: list[Point], works: Works, repeats: int) -> dict[str, float]:
+    """Seconds that each of the `works` takes at the first of two points, divided by those at the second."""
+    algorithms = [build(_experiment(point)) for point in points]
+    for algorithm in algorithms:
+        algorithm.env_runner_group.foreach_env_runner(_to_its_core, local_env_runner=False)
+    measured = {name: [seconds_of(algorithm) for algorithm in algorithms] for name, seconds_of in works.items()}
+    rounds = [{name: one() / two() for name, (one, two) in measured.items()} for _ in range(repeats + 1)][1:]
+    for algorithm in algorithms:
+        algorithm.stop()
+    return {name: statistics.median(each[name] for each in rounds) for name in works}
 
 
 def sampling(algorithm: Any) -> Callable[[], float]:
@@ -150,7 +161,7 @@ def learning(algorithm: Any) -> Callable[[], float]:
     return lambda: _iterate(case)["learning"]
 
 
-PROCESSES: dict[str, dict[str, Callable[[Any], Callable[[], float]]]] = {
+PROCESSES: dict[str, Works] = {
     "runners": {"sampling": sampling, "playing": playing},
     "learners": {"learning": learning},
 }
@@ -177,6 +188,8 @@ def measure_alone(point: Point, repeats: int) -> Point:
 
 
 HEADER = "consumers trained  firms economies   s/iteration  us/consumer-step  peak MB"
+
+PROCESSES_HEADER = f"two to one of     {ECONOMIES_OF_PROCESSES} shared    {ECONOMIES_OF_PROCESSES} each"
 
 
 def row(point: Point) -> str:
@@ -241,10 +254,9 @@ def main(arguments: list[str] | None = None) -> None:
             measured[axis].append(measure_alone(point, options.repeats))
             print(row(measured[axis][-1]), flush=True)
     two = measure_processes(options.repeats)
-    print(f"\nWith {ECONOMIES_OF_PROCESSES} economies, one and two in turn:")
-    print(f"2 runners sample {two['two_runners_sampling']:.2f} times as fast as 1,")
-    print(f"(without the messages of weights and batches: {two['two_runners_playing']:.2f}),")
-    print(f"2 learners learn {two['two_learners_learning']:.2f} times as fast as 1.")
+    print(f"\n{PROCESSES_HEADER}")
+    for name in (f"{several}_{work}" for several, works in PROCESSES.items() for work in works):
+        print(f"{name.replace('_', ' '):<18} {two[f'two_{name}']:>10.2f} {two[f'two_{name}_each']:>11.2f}")
     if options.json:
         options.json.write_text(json.dumps({**measured, **two, "machine": machine()}, indent=2) + "\n")
     if options.figure:

@@ -167,14 +167,16 @@ def test_scaling_covers_its_ranges():
 def test_two_processes_are_compared_with_one_in_turn(monkeypatch):
     asked = []
 
-    def half_as_long_in_two_processes(measured):
+    def in_proportion_to_economies(measured):
         def watch(algorithm):
             seconds = measured(algorithm)
 
             def of_one_or_two() -> float:
                 assert seconds() > 0
-                asked.append((algorithm.config.num_env_runners, algorithm.config.num_learners))
-                return 6.0 / max(asked[-1])
+                config = algorithm.config
+                each = config.env_config["num_envs"]
+                asked.append((config.num_env_runners, config.num_learners, each))
+                return each * max(1, config.num_env_runners) / max(asked[-1][:2])
 
             return of_one_or_two
 
@@ -184,16 +186,21 @@ def test_two_processes_are_compared_with_one_in_turn(monkeypatch):
     monkeypatch.setattr(scaling, "BASE", scaling.BASE | {"consumers": 4, "firms": 2})
     monkeypatch.setattr(scaling, "ECONOMIES_OF_PROCESSES", 4)
     processes = {
-        several: {name: half_as_long_in_two_processes(measured) for name, measured in works.items()}
+        several: {name: in_proportion_to_economies(measured) for name, measured in works.items()}
         for several, works in scaling.PROCESSES.items()
     }
     monkeypatch.setattr(scaling, "PROCESSES", processes)
     assert scaling.measure_processes(repeats=2) == {
         "two_runners_sampling": 2.0,
         "two_runners_playing": 2.0,
+        "two_runners_sampling_each": 2.0,
+        "two_runners_playing_each": 2.0,
         "two_learners_learning": 2.0,
+        "two_learners_learning_each": 2.0,
     }
-    assert asked == [(1, 0), (2, 0)] * 6 + [(0, 1), (0, 2)] * 3
+    runners = [(1, 0, 4), (2, 0, 2)] * 6 + [(1, 0, 4), (2, 0, 4)] * 6
+    learners = [(0, 1, 4), (0, 2, 4)] * 3 + [(0, 1, 4), (0, 2, 8)] * 3
+    assert asked == runners + learners
 
 
 def test_operations_on_arrays_and_their_bytes_are_counted_and_views_are_free():
