@@ -142,7 +142,7 @@ class MultiHeadCategorical(Distribution):
         for weights, u in zip(self._weights, uniforms.split([len(block) for block in self._blocks]), strict=True):
             cumulative = weights.cumsum(1)
             threshold = u.clamp(max=HIGHEST_UNIFORM)[:, None].mul_(cumulative[:, -1:])
-            choices.append(cumulative.le_(threshold).sum(1))  # as floats: several times faster than as booleans
+            choices.append(cumulative.le_(threshold).sum(1))  # as floats: twice as fast as with booleans
         return self._by_agent(choices)
 
     def rsample(self, **_: Any) -> Tensor:
