@@ -111,9 +111,9 @@ def measure_processes(repeats: int) -> dict[str, float]:
     with ray_of_our_own():
         for several, works in PROCESSES.items():
             for scaling, work_of_two in (("", 1), ("_each", 2)):
-                economies = (ECONOMIES_OF_PROCESSES, work_of_two * ECONOMIES_OF_PROCESSES)
-                points = [BASE | {"economies": economies[i], several: i + 1} for i in range(2)]
-                for name, ratio in _in_turn(points, works, repeats).items():
+                one = BASE | {"economies": ECONOMIES_OF_PROCESSES, several: 1}
+                two = BASE | {"economies": ECONOMIES_OF_PROCESSES * work_of_two, several: 2}
+                for name, ratio in _in_turn([one, two], works, repeats).items():
                     faster[f"two_{several}_{name}{scaling}"] = work_of_two * ratio
     return faster
 
