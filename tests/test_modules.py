@@ -225,6 +225,20 @@ def test_the_same_seed_draws_the_same_and_leaves_torchs_own_generator_alone():
 
 
 @pytest.mark.parametrize("head_sizes", HEADS.values(), ids=HEADS)
+def test_an_acting_policy_chooses_as_a_learning_one_and_leaves_its_logits_alone(head_sizes, torch_rng):
+    logits = normal(50, sum(head_sizes), generator=torch_rng, scale=3.0)
+    uniforms = torch.rand((len(head_sizes), 50), generator=torch_rng)
+    learning, before = MultiHeadCategorical(logits, head_sizes), logits.clone()
+    values = learning.sample(uniforms=uniforms)
+    with torch.no_grad():
+        acting = MultiHeadCategorical(logits, head_sizes)
+        assert_close(acting.sample(uniforms=uniforms), values, rtol=0, atol=0)
+        assert_close(acting.logp(values), learning.logp(values), rtol=0, atol=0)
+        assert_close(acting.entropy(), learning.entropy(), rtol=0, atol=0)
+    assert_close(logits, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("head_sizes", HEADS.values(), ids=HEADS)
 def test_to_deterministic_takes_the_most_likely_choice_of_every_head(head_sizes, torch_rng):
     logits = torch.randn(7, sum(head_sizes), generator=torch_rng)
     chosen = MultiHeadCategorical(logits, head_sizes).to_deterministic().sample(generator=torch_rng)

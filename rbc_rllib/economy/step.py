@@ -16,7 +16,7 @@ def step(params: EconomyParameters, state: State, actions: Actions) -> tuple[Sta
     xp = namespace(state.prices)
     menus = constants(params, xp, device(state.prices))
     hours = choose(menus.hours, actions.hours_index, xp)
-    wanted = xp.astype(actions.consumption, state.prices.dtype)
+    wanted = xp.astype(actions.consumption, state.prices.dtype, copy=False)
 
     # Goods market
     demand = consumers.affordable_demand(wanted, state.prices, state.consumer_budget)
