@@ -42,7 +42,7 @@ BASE: Point = {"consumers": 100, "firms": 10, "economies": 32, "trained": 25, "r
 CONSUMERS = (100, 300, 1000, 3000, 10_000)
 FIRMS = (10, 20, 50, 100)
 ECONOMIES = (1, 4, 16, 64, 256, 1024)
-ECONOMIES_OF_PROCESSES = 256  # so that work, and not Ray's messages, is compared
+ECONOMIES_OF_PROCESSES = 512  # so that work, and not Ray's messages, is compared
 
 
 def points(quick: bool) -> dict[str, list[Point]]:
@@ -104,8 +104,9 @@ def measure_processes(repeats: int) -> dict[str, float]:
     """How many times as fast two runners sample and play, and two learners learn, as one; they need two cores.
 
     Two either share the economies of one (strong scaling) or have as many each (weak scaling, `.._each`). One and two,
-    and what they do, take turns; medians over rounds. Playing is what of sampling the runners do alone: its ratio is
-    the most that sampling can reach on this machine.
+    and what they do, take turns; medians over rounds. Each turn is taken twice and the second is measured, since a core
+    that was idle has lost its cache. Playing is what of sampling the runners do alone: its ratio is the most that
+    sampling can reach on this machine.
     """
     faster = {}
     with ray_of_our_own():
@@ -124,10 +125,16 @@ def _in_turn(points: list[Point], works: Works, repeats: int) -> dict[str, float
     for algorithm in algorithms:
         algorithm.env_runner_group.foreach_env_runner(_to_its_core, local_env_runner=False)
     measured = {name: [seconds_of(algorithm) for algorithm in algorithms] for name, seconds_of in works.items()}
-    rounds = [{name: one() / two() for name, (one, two) in measured.items()} for _ in range(repeats + 1)][1:]
+    rounds = [{name: _again(one) / _again(two) for name, (one, two) in measured.items()} for _ in range(repeats)]
     for algorithm in algorithms:
         algorithm.stop()
     return {name: statistics.median(each[name] for each in rounds) for name in works}
+
+
+def _again(seconds_of: Callable[[], float]) -> float:
+    """The seconds of the second of two calls."""
+    seconds_of()
+    return seconds_of()
 
 
 def sampling(algorithm: Any) -> Callable[[], float]:

@@ -198,9 +198,9 @@ def test_two_processes_are_compared_with_one_in_turn(monkeypatch):
         "two_learners_learning": 2.0,
         "two_learners_learning_each": 2.0,
     }
-    runners = [(1, 0, 4), (2, 0, 2)] * 6 + [(1, 0, 4), (2, 0, 4)] * 6
-    learners = [(0, 1, 4), (0, 2, 4)] * 3 + [(0, 1, 4), (0, 2, 8)] * 3
-    assert asked == runners + learners
+    turns = [(1, 0, 4), (2, 0, 2)] * 4 + [(1, 0, 4), (2, 0, 4)] * 4  # of two works, in two rounds
+    turns += [(0, 1, 4), (0, 2, 4)] * 2 + [(0, 1, 4), (0, 2, 8)] * 2
+    assert asked == [turn for turn in turns for _ in range(2)]
 
 
 def test_operations_on_arrays_and_their_bytes_are_counted_and_views_are_free():
