@@ -11,13 +11,9 @@ def affordable_demand(demand: Array, prices: Array, budget: Array) -> Array:
     """
     xp = namespace(demand)
     cost = spending(demand, prices)
-    beyond = cost > budget
-    scale = xp.where(
-        beyond,
-        xp.maximum(budget, 0.0) / xp.where(beyond & (cost > 0), cost, xp.ones_like(cost)),
-        xp.ones_like(cost),
-    )
-    return demand * scale[:, :, None]
+    one = xp.ones_like(cost)
+    part = xp.maximum(budget, 0.0) / xp.where(cost > 0, cost, one)
+    return demand * xp.where(cost > budget, part, one)[:, :, None]
 
 
 def spending(consumption: Array, prices: Array) -> Array:
