@@ -1,7 +1,6 @@
 """The programs that are compared: RLlib's own PPO, `EconomyPPO`, and a bare PyTorch loop."""
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,13 +25,16 @@ STOCK_NUM_ENVS = (1, 4, 8)
 
 @contextmanager
 def ray_of_our_own() -> Iterator[None]:
-    """Ray on this machine, silent, with logical CPUs enough for two runners and two learners; torch on one thread."""
+    """Ray on this machine, silent, with logical CPUs for one runner and for two beside it; torch on one thread.
+
+    No more: Ray starts a process for each logical CPU, and those that wait for work take time from the others.
+    """
     torch.set_num_threads(1)
     quiet()
     warnings.filterwarnings("ignore", message=".*Overriding environment")
     ray.init(
         address="local",
-        num_cpus=max(4, os.cpu_count() or 1),
+        num_cpus=3,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

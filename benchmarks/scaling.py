@@ -42,7 +42,7 @@ BASE: Point = {"consumers": 100, "firms": 10, "economies": 32, "trained": 25, "r
 CONSUMERS = (100, 300, 1000, 3000, 10_000)
 FIRMS = (10, 20, 50, 100)
 ECONOMIES = (1, 4, 16, 64, 256, 1024)
-ECONOMIES_OF_PROCESSES = 512  # so that work, and not Ray's messages, is compared
+ECONOMIES_OF_PROCESSES = 1024  # so that work, and not Ray's messages, is compared
 
 
 def points(quick: bool) -> dict[str, list[Point]]:

@@ -158,8 +158,10 @@ class MultiHeadCategorical(Distribution):
         return TorchDeterministic(loc=self._by_agent([block.argmax(1) for block in self._blocks]))
 
     def _by_agent(self, choices: list[Tensor]) -> Tensor:
-        """Choices `[heads, ...]` of each block as values; in half of the bytes that torch's indices take."""
-        values = _joined(choices).movedim(0, -1).int()
+        """Choices `[heads, ...]` of each block as values, in one byte where they fit: torch's indices take eight."""
+        # Signed: unsigned bytes would be taken for a mask where they index.
+        compact = torch.int8 if max(self.head_sizes) <= 128 else torch.int32
+        values = _joined(choices).movedim(0, -1).to(compact)
         return values.squeeze(-1) if len(self.head_sizes) == 1 else values
 
 

@@ -155,7 +155,7 @@ def test_the_smallest_and_largest_uniform_numbers_draw_allowed_options_too(size,
     monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.full(shape, u, dtype=options["dtype"]))
     drawn = MultiHeadCategorical(logits, (size,)).sample()
     assert (drawn < size).all()
-    assert allowed.gather(-1, drawn[:, None]).all()
+    assert allowed.gather(-1, drawn[:, None].long()).all()
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
@@ -195,11 +195,22 @@ def assert_frequencies(counts: Tensor, probabilities: Tensor, draws: int) -> Non
 def test_options_are_drawn_as_often_as_their_probability_says(head_sizes, torch_rng):
     logits = 1.5 * torch.randn(sum(head_sizes), generator=torch_rng)
     drawn = MultiHeadCategorical(logits.expand(DRAWS, -1), head_sizes).sample(generator=torch_rng)
-    assert drawn.dtype == torch.int32
     assert drawn.shape == ((DRAWS,) if len(head_sizes) == 1 else (DRAWS, len(head_sizes)))
     columns = drawn.reshape(DRAWS, -1)
     for h, head in enumerate(by_head(logits, head_sizes)):
         assert_frequencies(columns[:, h].bincount(minlength=head_sizes[h]), head.probs, DRAWS)
+
+
+@pytest.mark.parametrize(("options", "dtype"), [(128, torch.int8), (129, torch.int32)])
+@pytest.mark.parametrize("explore", [True, False])
+def test_choices_take_one_byte_where_the_last_option_fits_in_it(options, dtype, explore):
+    logits = torch.zeros((2, 2 + options))
+    logits[:, -1] = 100.0
+    distribution = MultiHeadCategorical(logits, (2, options))
+    drawn = (distribution if explore else distribution.to_deterministic()).sample()
+    assert drawn.dtype == dtype
+    assert drawn[:, 1].tolist() == [options - 1] * 2
+    assert_close(distribution.logp(drawn), torch.full((2,), math.log(0.5)))
 
 
 def test_heads_and_rows_are_drawn_independently(torch_rng):

@@ -257,7 +257,7 @@ def test_no_forbidden_price_wage_or_tax_rate_is_ever_chosen():
         mask = rollout.experience[group].observations["action_mask"]
         assert (mask.sum(-1) == allowed).all()
         actions = rollout.experience[group].actions
-        chosen = mask.unsqueeze(-2).expand(*actions.shape, -1).gather(-1, actions.unsqueeze(-1))
+        chosen = mask.unsqueeze(-2).expand(*actions.shape, -1).gather(-1, actions.long().unsqueeze(-1))
         assert chosen.all()
 
 
