@@ -1,7 +1,7 @@
 """How the cost of an iteration and its memory grow with consumers, firms and economies, and with processes.
 
     python -m benchmarks.scaling                                            # about ten minutes
-    python -m benchmarks.scaling --quick                                    # two or three
+    python -m benchmarks.scaling --quick                                    # about five
     python -m benchmarks.scaling --json scaling.json --figure scaling.png
 
 Each point is measured in a process of its own, with one thread. A consumer-step is one quarter of one consumer; its
@@ -243,7 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--quick", action="store_true", help="two points an axis")
+    command.add_argument("--quick", action="store_true", help="two points an axis, two rounds of processes")
     command.add_argument("--repeats", type=int, default=5, metavar="N", help="iterations at each point (default 5)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     command.add_argument("--figure", type=Path, metavar="FILE", help="draw them here")
@@ -260,7 +260,7 @@ def main(arguments: list[str] | None = None) -> None:
         for point in along:
             measured[axis].append(measure_alone(point, options.repeats))
             print(row(measured[axis][-1]), flush=True)
-    two = measure_processes(options.repeats)
+    two = measure_processes(min(2, options.repeats) if options.quick else options.repeats)
     print(f"\n{PROCESSES_HEADER}")
     for name in (f"{several}_{work}" for several, works in PROCESSES.items() for work in works):
         print(f"{name.replace('_', ' '):<18} {two[f'two_{name}']:>10.2f} {two[f'two_{name}_each']:>11.2f}")
