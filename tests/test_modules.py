@@ -195,6 +195,7 @@ def assert_frequencies(counts: Tensor, probabilities: Tensor, draws: int) -> Non
 def test_options_are_drawn_as_often_as_their_probability_says(head_sizes, torch_rng):
     logits = 1.5 * torch.randn(sum(head_sizes), generator=torch_rng)
     drawn = MultiHeadCategorical(logits.expand(DRAWS, -1), head_sizes).sample(generator=torch_rng)
+    assert drawn.dtype == torch.int8
     assert drawn.shape == ((DRAWS,) if len(head_sizes) == 1 else (DRAWS, len(head_sizes)))
     columns = drawn.reshape(DRAWS, -1)
     for h, head in enumerate(by_head(logits, head_sizes)):
