@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.env import group_spaces
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.learner import rows_of
-from rbc_rllib.modules import GroupModule, MultiHeadCategorical
-from rbc_rllib.rollout import Experience, advantages, play
-from rbc_rllib.vector_economy import VectorEconomy
+from rbc_rllib.play.distribution import MultiHeadCategorical
+from rbc_rllib.play.modules import untrained_modules
+from rbc_rllib.play.rollout import Experience, advantages, play
+from rbc_rllib.play.seats import seats_of
+from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.training.learner import rows_of
 
 Columns = dict[str, Any]
 """The rows of one group, under RLlib's names; `obs` is a dict of tensors, everything else a tensor."""
@@ -33,15 +34,8 @@ class BareLoop:
         self.economy.restrict(self.stage.ranges)
         self.economy.anneal(self.stage.labor_disutility_scale, penalty_increase=0.0)
         self.generator = torch.Generator()
-        spaces = group_spaces(experiment.economy, learning.observation_encodings)
-        self.modules = {
-            group: GroupModule(
-                observation_space=observation_space,
-                action_space=action_space,
-                model_config={"hidden_sizes": list(learning.hidden_sizes)},
-            )
-            for group, (observation_space, action_space) in spaces.items()
-        }
+        self.modules = untrained_modules(experiment)
+        self.seats = seats_of(experiment, self.modules, self.economy)
         self.optimizers = {
             group: torch.optim.Adam(module.parameters(), lr=getattr(learning.learning_rate, group), fused=True)
             for group, module in self.modules.items()
@@ -53,7 +47,13 @@ class BareLoop:
 
     def sample(self) -> dict[str, Columns]:
         """One episode of every economy; a row is one quarter of one economy."""
-        rollout = play(self.economy, self.modules, self.generator, trained_consumers=self.learning.trained_consumers)
+        rollout = play(
+            self.economy,
+            self.seats,
+            self.generator,
+            recorded=GROUPS,
+            trained_consumers=self.learning.trained_consumers,
+        )
         shared = rollout.shared.flatten(0, 1)
         return {group: self._columns(group, shared, rollout.experience[group]) for group in GROUPS}
 

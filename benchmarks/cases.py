@@ -14,9 +14,10 @@ import torch
 from benchmarks.bare import BareLoop
 from benchmarks.timing import Clock, Stopwatch
 from callbacks import curriculum_callbacks
-from rbc_rllib.algorithm import algorithm_config, quiet, stock_config
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.training.config import algorithm_config, stock_config
+from rbc_rllib.training.rllib_internals import quiet
 
 REPOSITORY = Path(__file__).parent.parent
 STOCK_NUM_ENVS = (1, 4, 8)
@@ -58,12 +59,12 @@ def agent_steps(experiment: ExperimentConfig) -> int:
 
 def build(experiment: ExperimentConfig) -> Any:
     """`EconomyPPO` with its curriculum."""
-    return algorithm_config(experiment, curriculum_callbacks(experiment.curriculum)).build_algo()
+    return algorithm_config(experiment, curriculum_callbacks(experiment)).build_algo()
 
 
 def build_stock(experiment: ExperimentConfig, num_envs: int) -> Any:
     """RLlib's PPO with as many passes over the consumers' data as ours, and as many gradient steps in each."""
-    config = stock_config(experiment, curriculum_callbacks(experiment.curriculum))
+    config = stock_config(experiment, curriculum_callbacks(experiment))
     agents = sum(group_sizes(experiment.economy).values())
     rows = experiment.env_steps_per_update
     # Counted in env steps, RLlib would refuse minibatches that hold more agents than the batch has env steps.

@@ -8,11 +8,11 @@ import time
 
 import torch
 
-from rbc_rllib.arrays import multiply_with_onednn
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.economy.observations import private_sizes, shared_size
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.process import multiply_with_onednn
 
 MATRIX_SIZE = 1024
 

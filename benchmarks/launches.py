@@ -24,10 +24,10 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.bare import BareLoop
 from benchmarks.cases import experiment_of
-from rbc_rllib.algorithm import quiet
-from rbc_rllib.economy.actions import decode
+from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.rollout import play
+from rbc_rllib.play.rollout import play
+from rbc_rllib.training.rllib_internals import quiet
 
 CREATING = ("asarray", "arange", "empty", "full", "ones", "zeros")
 """NumPy functions that make an array without being given one."""
@@ -132,10 +132,10 @@ def count(experiment: ExperimentConfig) -> dict[str, Count]:
     economy = loop.economy
     indices = {
         group: experience.actions[:, 0].numpy().view(CountedArray)
-        for group, experience in play(economy, loop.modules, loop.generator).experience.items()
+        for group, experience in play(economy, loop.seats, loop.generator, recorded=GROUPS).experience.items()
     }
     # On a CPU agents act in parts, on a GPU all at once.
-    with mock.patch("rbc_rllib.rollout.AGENTS_AT_ONCE", sys.maxsize), CountTensors() as acting:
+    with mock.patch("rbc_rllib.play.rollout.AGENTS_AT_ONCE", sys.maxsize), CountTensors() as acting:
         batch = loop.sample()
     with CountTensors() as learning:
         loop.learn(batch)
@@ -148,7 +148,7 @@ def count(experiment: ExperimentConfig) -> dict[str, Count]:
     with count_arrays() as parts["economy: observations"]:
         economy.observe()
     with count_arrays() as parts["economy: decoding of actions"]:
-        actions = decode(params, indices, economy.xp, economy.device)
+        actions = economy.decode(indices)
     with count_arrays() as parts["economy: step"]:
         economy.step(actions)
     quarters = params.episode_length

@@ -12,11 +12,12 @@ from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 from benchmarks.timing import Clock, PartTimer
-from rbc_rllib import env_runner
-from rbc_rllib.algorithm import EconomyPPO
-from rbc_rllib.env_runner import BatchedEnvRunner
-from rbc_rllib.modules import GroupModule, MultiHeadCategorical
-from rbc_rllib.vector_economy import VectorEconomy
+from rbc_rllib.play.distribution import MultiHeadCategorical
+from rbc_rllib.play.modules import GroupModule
+from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.training import batch, env_runner
+from rbc_rllib.training.algorithm import EconomyPPO
+from rbc_rllib.training.env_runner import BatchedEnvRunner
 
 UPDATE = "update: forward, loss, backward, Adam"
 RLLIB = "RLlib: minibatches, metrics, all else"
@@ -27,8 +28,8 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "sampling: forward": [(GroupModule, "trunk"), (GroupModule, "logits"), (GroupModule, "compute_values")],
     "sampling: choice of actions": [(MultiHeadCategorical, "sample"), (MultiHeadCategorical, "logp")],
     "sampling: all else": [(env_runner, "play")],
-    "batch: advantages": [(env_runner, "advantages")],
-    "batch: rows": [(BatchedEnvRunner, "_batch")],
+    "batch: advantages": [(batch, "advantages")],
+    "batch: rows": [(env_runner, "batch_of")],
     "indicators and checks": [(BatchedEnvRunner, "_log")],
     UPDATE: [
         (GroupModule, "_forward_train"),

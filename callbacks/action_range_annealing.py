@@ -5,7 +5,7 @@ from typing import Any
 
 from callbacks.stage_callback import Change, StageCallback
 from rbc_rllib.curriculum import CurriculumStage
-from rbc_rllib.vector_economy import VectorEconomy
+from rbc_rllib.play.vector_economy import VectorEconomy
 
 
 class ActionRangeAnnealing(StageCallback):

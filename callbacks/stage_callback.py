@@ -1,15 +1,14 @@
 """How a curriculum stage reaches environments and learners, whatever the runner and wherever they live."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
-from rbc_rllib.algorithm import lifetime_env_steps
 from rbc_rllib.curriculum import Curriculum, CurriculumStage
-from rbc_rllib.env import RBCEnv
-from rbc_rllib.vector_economy import VectorEconomy
+from rbc_rllib.training.algorithm import lifetime_env_steps
+from rbc_rllib.training.rllib_internals import economies_of
 
 Change = Callable[[Any], None]
 
@@ -72,15 +71,6 @@ class StageCallback(RLlibCallback):
     def on_evaluate_end(self, *, algorithm: Any, **_: Any) -> None:
         """Back to the present stage, where the training runners did the evaluation."""
         self.apply(algorithm)
-
-
-def economies_of(env_runner: Any) -> Iterator[VectorEconomy]:
-    """The economies of `BatchedEnvRunner` or of RLlib's `MultiAgentEnvRunner`."""
-    env = env_runner.env
-    if env is None:
-        return
-    for single in [env] if isinstance(env, RBCEnv) else env.unwrapped.envs:
-        yield single.unwrapped.economy
 
 
 def _for_each_economy(env_runner: Any, change: Change) -> None:

@@ -4,10 +4,7 @@ This is the only file that imports CuPy. Everything above works on whatever arra
 `Python array API standard <https://data-apis.org/array-api/>`_ (`array_api_compat` fills the gaps).
 """
 
-import ctypes
 from collections.abc import Mapping
-from contextlib import suppress
-from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -18,9 +15,6 @@ from rbc_rllib.settings import ConfigError
 
 Array = Any
 """An array of any library that follows the array API standard."""
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-LARGEST_KEPT = 2**31 - 1
 
 LIBRARIES = ("auto", "numpy", "cupy")
 
@@ -48,37 +42,6 @@ def array_library(name: str = "auto") -> ModuleType:
 
 
 _NAMESPACES: dict[type, Any] = {}
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where its C library is glibc; elsewhere nothing happens.
-
-    glibc returns arrays of more than 128 KiB to the kernel as soon as they are freed, and the kernel clears every page
-    of the next ones again, which takes up to a quarter of an update. Peak memory stays what it was.
-    """
-    with suppress(AttributeError, OSError, TypeError):  # no mallopt: macOS, musl, Windows
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
-        mallopt(M_TRIM_THRESHOLD, LARGEST_KEPT)
-
-
-@cache
-def multiply_with_onednn() -> None:
-    """Let oneDNN multiply torch's float32 matrices on this process's CPU, where that costs no precision.
-
-    MKL, torch's own choice, does not use AVX-512 on AMD's processors; oneDNN does and is twice as fast. torch asks it
-    only if it may round factors to bfloat16. It does that on processors with units for it (Intel's AMX), which one
-    product of ours finds out: then torch goes on as before.
-    """
-    import torch
-
-    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    usual = matmul.fp32_precision
-    matmul.fp32_precision = "bf16"
-    almost_one = torch.full((256, 256), 1 - 2**-12)  # 1 in bfloat16
-    if (almost_one @ almost_one).max() >= 256:
-        matmul.fp32_precision = usual
 
 
 def namespace(array: Array) -> Any:

@@ -13,27 +13,30 @@ bounds: a better response than the one that was learned may exist.
 """
 
 import json
-import pickle
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from rbc_rllib.algorithm import MODULES, quiet
-from rbc_rllib.commands import output_parser, refused
+from analysis.gains import Gain, Solution, measure_gain, table, words
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.env import group_spaces
-from rbc_rllib.evaluate import HELD_OUT, Evaluation, evaluate, last_checkpoint, load_modules
-from rbc_rllib.experiment import Deviation, ExperimentConfig
-from rbc_rllib.gains import Gain, Solution, measure_gain, table, words
-from rbc_rllib.launch import Sweep, run
-from rbc_rllib.modules import GroupModule
-from rbc_rllib.settings import ConfigError
-
-VALIDATION = HELD_OUT + 1
-"""Index of the random stream of the episodes on which best responses are chosen, not judged."""
+from rbc_rllib.evaluate import Evaluation, experiment_of_run, play_held_out
+from rbc_rllib.experiment import Deviation, ExperimentConfig, Sweep
+from rbc_rllib.play.modules import untrained_modules
+from rbc_rllib.play.process import prepare_process
+from rbc_rllib.play.randomness import VALIDATION
+from rbc_rllib.runs.command_line import conclude, output_parser
+from rbc_rllib.runs.launch import run
+from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.training.checkpoints import (
+    check_fit,
+    checkpoints_in,
+    load_networks,
+    newest_checkpoint,
+    training_state,
+)
+from rbc_rllib.training.rllib_internals import quiet
 
 DEFAULT_SEEDS = 5
 DEFAULT_EPISODES = 256
@@ -69,72 +72,28 @@ def best_responses(
     )
 
 
-def experiment_of_run(trial: Path) -> ExperimentConfig:
-    """The experiment of a trial's folder; raises `ConfigError` where it is none."""
-    if not (trial / "config.json").is_file():
-        inside = sorted(path.parent.name for path in trial.glob("*/config.json"))
-        fix = f"name one of the trials in it: {', '.join(inside)}" if inside else "give results/<experiment>/<trial>"
-        rule = f"{trial} is no trial's folder, that is one with a config.json"
-        raise ConfigError("RUN", trial.name, rule, fix)
-    return ExperimentConfig.from_json(trial / "config.json")
-
-
 def find_checkpoints(trial: Path, name: str | None = None, along_training: bool = False) -> list[Path]:
     """The checkpoints asked for: the last one, the one of that name, or all that are left of the training.
 
     Raises `ConfigError` where one is missing or does not fit the trial's experiment.
     """
-    experiment, last = experiment_of_run(trial), last_checkpoint(trial)
-    found = sorted(path for path in trial.glob("checkpoint_*") if (path / MODULES).is_dir())
+    experiment, found = experiment_of_run(trial), checkpoints_in(trial)
     if name is not None:
         names = [path.name for path in found]
         if name not in names:
             raise ConfigError("--checkpoint", name, f"{trial} holds none of that name", f"take {', '.join(names)}")
         found = [trial / name]
     elif not along_training:
-        found = [last]
+        found = found[-1:]
     for checkpoint in found:
-        check_fit(experiment, checkpoint)
+        check_fit(checkpoint, experiment)
     return found
-
-
-def check_fit(experiment: ExperimentConfig, checkpoint: Path) -> None:
-    """Raise `ConfigError` where the checkpoint's networks are not those of the experiment's groups."""
-    fix = "take a checkpoint that this very trial has written"
-    try:
-        modules = load_modules(checkpoint)
-        known = all(isinstance(module, GroupModule) for module in modules.values()) and set(modules) == set(GROUPS)
-        training_state(checkpoint)
-    except Exception:  # whatever a foreign file makes its reader raise
-        known = False
-    if not known:
-        raise ConfigError("--checkpoint", checkpoint.name, "it does not hold the networks of the three groups", fix)
-    spaces = group_spaces(experiment.economy, experiment.learning.observation_encodings)
-    for group, module in modules.items():
-        hidden = tuple(module.model_config["hidden_sizes"])
-        if (module.observation_space, module.action_space) != spaces[group]:
-            economy = experiment.economy
-            rule = (
-                f"its {group} policy is for another economy than the trial's"
-                f" ({economy.num_consumers} consumers, {economy.num_firms} firms)"
-            )
-            raise ConfigError("--checkpoint", checkpoint.name, rule, fix)
-        if hidden != experiment.learning.hidden_sizes:
-            rule = f"its {group} policy has layers of {hidden}, the trial's have {experiment.learning.hidden_sizes}"
-            raise ConfigError("--checkpoint", checkpoint.name, rule, fix)
-
-
-def training_state(checkpoint: Path) -> tuple[int, float]:
-    """Lifetime env steps at a checkpoint, and what dual ascent had added to the no-Ponzi penalty by then."""
-    stats = pickle.loads((checkpoint / "algorithm_state.pkl").read_bytes())["metrics_logger"]["stats"]
-    steps = stats["env_runners--num_env_steps_sampled_lifetime"]["lifetime_sum"]
-    return int(steps), float(stats.get("penalty_coefficient", {}).get("lifetime_sum", 0.0))
 
 
 def final_game(experiment: ExperimentConfig, checkpoint: Path, iterations: int = 1) -> ExperimentConfig:
     """The experiment in the last stage of its curriculum, for `iterations`: whole menus, the full disutility of labor,
     the no-Ponzi penalty that the checkpoint was trained with, final entropy coefficients."""
-    _, penalty_increase = training_state(checkpoint)
+    penalty_increase = training_state(checkpoint).penalty_increase
     per_iteration = experiment.env_steps_per_update * experiment.learning.updates_per_iteration
     return experiment.replace(
         economy=experiment.economy.replace(
@@ -190,10 +149,10 @@ def _judge_checkpoint(checkpoint: Path, trials: list[tuple[Path, ExperimentConfi
     run_seed = experiment_of_run(checkpoint.parent).seed
     episodes = trials[0][1].evaluation_episodes
     game = trials[0][1].replace(deviation=None)
-    frozen = load_modules(checkpoint)
-    play = partial(evaluate, episodes=episodes, seed=run_seed)
-    before, before_validation = play(game, frozen), play(game, frozen, stream=VALIDATION)
-    untrained = play(game, untrained_modules(frozen, run_seed))
+    frozen = load_networks(checkpoint, game)
+    play = partial(play_held_out, episodes=episodes, seed=run_seed)
+    before, before_validation = play(game, frozen), play(game, frozen, held_out=VALIDATION)
+    untrained = play(game, untrained_modules(game, run_seed))
     gains: list[Gain] = []
     deviators = list(dict.fromkeys(e.deviation.deviator for _, e in trials if e.deviation))
     for deviator in sorted(deviators, key=_order):
@@ -203,14 +162,14 @@ def _judge_checkpoint(checkpoint: Path, trials: list[tuple[Path, ExperimentConfi
         assert deviation is not None
         after, validation = [], []
         for path, experiment in members:
-            learned = load_modules(last_checkpoint(path))
+            learned = load_networks(newest_checkpoint(path), experiment)
             after.append(reward_of(deviation, play(experiment, learned)))
-            validated = reward_of(deviation, play(experiment, learned, stream=VALIDATION))
+            validated = reward_of(deviation, play(experiment, learned, held_out=VALIDATION))
             validation.append(float((validated - reward_of(deviation, before_validation)).mean()))
         consumption = None
         if deviation.group == "consumer":
-            who = slice(None) if deviation.agent is None else slice(deviation.agent[1], deviation.agent[1] + 1)
-            consumption = before.consumption[:, :, who]
+            everyone = before.consumption
+            consumption = everyone if deviation.agents is None else everyone[:, :, list(deviation.agents)]
         gains.append(
             measure_gain(
                 deviator,
@@ -224,33 +183,20 @@ def _judge_checkpoint(checkpoint: Path, trials: list[tuple[Path, ExperimentConfi
             )
         )
     trivial_share = float(before.indicators["trivial_share"].mean())
-    return Solution(checkpoint.name, training_state(checkpoint)[0], trivial_share, tuple(gains))
+    return Solution(checkpoint.name, training_state(checkpoint).env_steps, trivial_share, tuple(gains))
 
 
 def reward_of(deviation: Deviation, evaluation: Evaluation) -> np.ndarray:
-    """`[episodes]` The reward a quarter of a single deviator, or of the average agent of a group."""
+    """`[episodes]` The reward a quarter of the average agent among those that deviate."""
     rewards = evaluation.rewards[deviation.group].astype(float)
-    return rewards.mean(1) if deviation.agent is None else rewards[:, deviation.agent[1]]
+    return (rewards if deviation.agents is None else rewards[:, list(deviation.agents)]).mean(1)
 
 
-def untrained_modules(like: dict[str, GroupModule], seed: int) -> dict[str, GroupModule]:
-    """Networks as large as those in `like`, with fresh random weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return {
-            name: GroupModule(
-                observation_space=module.observation_space,
-                action_space=module.action_space,
-                model_config=module.model_config,
-            )
-            for name, module in like.items()
-        }
-
-
-def _order(deviator: str) -> tuple[int, int]:
-    """Groups first, then agents by number."""
-    group, _, index = deviator.partition("_")
-    return (GROUPS.index(group) + (len(GROUPS) if index else 0), int(index or 0))
+def _order(deviator: str) -> tuple[int, list[int]]:
+    """Groups first, then agents by number, then those that deviate together."""
+    deviation = Deviation(checkpoint="", deviator=deviator)
+    agents = deviation.agents or ()
+    return (GROUPS.index(deviation.group) + len(GROUPS) * len(agents), list(agents))
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -264,7 +210,11 @@ def main(arguments: list[str] | None = None) -> Any:
         help="groups that deviate as a whole (default: all that learn, or none where --individual is given)",
     )
     command.add_argument(
-        "--individual", nargs="+", metavar="AGENT", default=[], help="consumers and firms that deviate alone: firm_3"
+        "--individual",
+        nargs="+",
+        metavar="AGENT",
+        default=[],
+        help="consumers and firms that deviate alone, firm_3, or together by one policy, firm_0+firm_5",
     )
     command.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="trainings of each (default: 5)")
     command.add_argument("--iterations", type=int, help="of each training (default: a quarter of the run's)")
@@ -276,8 +226,7 @@ def main(arguments: list[str] | None = None) -> Any:
     quiet()
     with refused(command):
         experiment = experiment_of_run(options.run)
-        learning = [group for group in GROUPS if group != "planner" or not experiment.curriculum.has_fixed_taxes]
-        groups = options.groups or ([] if options.individual else learning)
+        groups = options.groups or ([] if options.individual else list(experiment.policies))
         for group in groups:
             if group not in GROUPS:
                 raise ConfigError("--groups", group, "there is no such group", f"take {', '.join(GROUPS)}")
@@ -289,7 +238,8 @@ def main(arguments: list[str] | None = None) -> Any:
         sweep = best_responses(options.run, deviators, checkpoints, options.seeds, options.iterations, options.episodes)
         trial = options.run.absolute()
         name = f"best_response-{trial.parent.name}-{trial.name}"
-        run(sweep, name, Path(options.results), options.resume, conclude=judge)
+        prepare_process()
+        conclude(run(sweep, Path(options.results) / name, options.resume), judge)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Curriculum(Settings):
                 if low > choices[0] or high < choices[-1]:
                     rule = f"the range must end as wide as the menu economy.{menu}, {choices[0]} to {choices[-1]}"
                     raise ConfigError(key, (low, high), rule, "widen it")
-        if self.has_fixed_taxes:
+        if self.fixed_tax_rates:
             pairs += [("fixed_income_tax_rate", "tax_choices"), ("fixed_corporate_tax_rate", "tax_choices")]
         for key, menu in pairs:
             value, choices = getattr(self, key), getattr(params, menu)
@@ -96,9 +96,11 @@ class Curriculum(Settings):
                 raise ConfigError(key, value, f"it must be on the menu economy.{menu} = {choices}", "take one of those")
 
     @property
-    def has_fixed_taxes(self) -> bool:
-        """Whether the planner follows fixed rates instead of learning."""
-        return self.fixed_income_tax_rate is not None
+    def fixed_tax_rates(self) -> tuple[float, float] | None:
+        """The income and the corporate tax rate that the planner follows instead of learning; None where it learns."""
+        if self.fixed_income_tax_rate is None or self.fixed_corporate_tax_rate is None:
+            return None
+        return self.fixed_income_tax_rate, self.fixed_corporate_tax_rate
 
     def progress(self, env_steps: int) -> float:
         """Share of the training that is over, at most 1."""
@@ -135,7 +137,7 @@ class Curriculum(Settings):
             return "firms learn"
         if x < self.tax_range_end:
             return "taxes widen"
-        return "fixed taxes" if self.has_fixed_taxes else "planner learns"
+        return "fixed taxes" if self.fixed_tax_rates else "planner learns"
 
     def _ranges(self, x: float) -> ActionRanges:
         price = wage = (0.0, math.inf)
@@ -148,16 +150,9 @@ class Curriculum(Settings):
         return ActionRanges(
             price=price,
             wage=wage,
-            income_tax_rate=self._tax_range(self.fixed_income_tax_rate, highest_tax),
-            corporate_tax_rate=self._tax_range(self.fixed_corporate_tax_rate, highest_tax),
+            income_tax_rate=(0.0, highest_tax),
+            corporate_tax_rate=(0.0, highest_tax),
         )
-
-    @staticmethod
-    def _tax_range(fixed_rate: float | None, highest: float) -> tuple[float, float]:
-        if fixed_rate is None:
-            return (0.0, highest)
-        rate = min(fixed_rate, highest)
-        return (rate, rate)
 
     def _labor_disutility_scale(self, x: float) -> float:
         if not self.annealed_labor_disutility:
@@ -173,7 +168,7 @@ class Curriculum(Settings):
 
     def _trainable_groups(self, x: float) -> tuple[str, ...]:
         learning = [group for group in GROUPS if x >= self._starts_at(group)]
-        if self.has_fixed_taxes and "planner" in learning:
+        if self.fixed_tax_rates and "planner" in learning:
             learning.remove("planner")
         return tuple(learning)
 

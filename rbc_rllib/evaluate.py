@@ -20,28 +20,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from ray.rllib.core.rl_module.rl_module import RLModule
 
 from analysis.intervals import BOOTSTRAP_SEED, Interval, mean_interval
 from analysis.metrics import is_trivial
 from analysis.quantities import BY_NAME, quantity_of
+from analysis.report import write_report
 from analysis.results import load_trials
 from analysis.rollout import save_rollout
 from analysis.tidy import save_table
-from rbc_rllib.algorithm import MODULES, quiet
 from rbc_rllib.arrays import array_library, stack, to_numpy
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.indicators import episode_indicators
-from rbc_rllib.env_runner import stream_seed
-from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
-from rbc_rllib.modules import GroupModule
-from rbc_rllib.rollout import play
-from rbc_rllib.settings import ConfigError
-from rbc_rllib.vector_economy import VectorEconomy
-
-HELD_OUT = 2**30
-"""Index of the random stream of evaluations: no runner ever draws from it."""
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.modules import GroupModule
+from rbc_rllib.play.process import prepare_process
+from rbc_rllib.play.randomness import HELD_OUT, stream
+from rbc_rllib.play.rollout import play
+from rbc_rllib.play.seats import seats_of
+from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
+from rbc_rllib.training.rllib_internals import quiet
 
 ECONOMIES_AT_ONCE = 64
 
@@ -89,48 +88,50 @@ class Evaluation:
         return f"The economy is not trivial (trivial episodes: {self.trivial_share:.0%})."
 
 
-def last_checkpoint(trial_folder: Path) -> Path:
-    """The newest checkpoint in a trial's folder; raises `ConfigError` where there is none."""
-    checkpoints = sorted(path for path in trial_folder.glob("checkpoint_*") if (path / MODULES).is_dir())
-    if not checkpoints:
-        raise ConfigError("trial", str(trial_folder), "it holds no checkpoint", "train it first, or name another trial")
-    return checkpoints[-1]
+def evaluate(run: str | Path, episodes: int | None = None, seed: int | None = None) -> Evaluation:
+    """What the newest policies of a trial's folder do on held-out episodes; by default the experiment's own, with its
+    seed. Writes nothing. Raises `ConfigError` where there is no trial, and for fewer than one episode.
+    """
+    trial = Path(run)
+    experiment = experiment_of_run(trial)
+    modules = load_networks(newest_checkpoint(trial), experiment)
+    return play_held_out(experiment, modules, *_episodes_and_seed(experiment, episodes, seed))
 
 
-def load_modules(checkpoint: Path) -> dict[str, GroupModule]:
-    """The groups' networks (and a single deviator's) as they were in `checkpoint`, frozen, on the CPU."""
-    folder = checkpoint.absolute() / MODULES
-    names = [*GROUPS, DEVIATOR] if (folder / DEVIATOR).is_dir() else GROUPS
-    modules = {name: RLModule.from_checkpoint(folder / name) for name in names}
-    for module in modules.values():
-        module.eval().requires_grad_(False)
-    return modules
+def experiment_of_run(trial: Path) -> ExperimentConfig:
+    """The experiment of a trial's folder; raises `ConfigError` where it is none."""
+    if not (trial / "config.json").is_file():
+        inside = sorted(path.parent.name for path in trial.glob("*/config.json"))
+        fix = f"name one of the trials in it: {', '.join(inside)}" if inside else "give results/<experiment>/<trial>"
+        rule = f"{trial} is no trial's folder, that is one with a config.json"
+        raise ConfigError("RUN", trial.name, rule, fix)
+    return ExperimentConfig.from_json(trial / "config.json")
 
 
-def evaluate(
+def play_held_out(
     experiment: ExperimentConfig,
     modules: dict[str, GroupModule],
     episodes: int,
     seed: int,
-    stream: int = HELD_OUT,
+    held_out: int = HELD_OUT,
 ) -> Evaluation:
     """Play `episodes` episodes of the economy in which training ends; the same seed gives the same numbers.
 
-    Another `stream` gives other episodes of the same seed, to choose policies on.
+    Another stream than `held_out` gives other episodes of the same seed, to choose policies on.
     """
-    deviator = experiment.deviation.agent if experiment.deviation else None
     num_envs = min(episodes, ECONOMIES_AT_ONCE)
     economy = VectorEconomy(
         experiment.economy, num_envs, array_library("numpy"), experiment.learning.observation_encodings
     )
     economy.restrict(experiment.curriculum.final().ranges)
-    generator = torch.Generator().manual_seed(stream_seed(seed, stream, 0))
+    generator = stream(seed, held_out)
+    seats = seats_of(experiment, modules, economy)
     parts: list[dict[str, np.ndarray]] = []
     agents: list[dict[str, np.ndarray]] = []
     consumption: list[np.ndarray] = []
     kept: dict[str, np.ndarray] = {}
     for _ in range(-(-episodes // num_envs)):
-        played = play(economy, modules, generator, trained_consumers=1, deviator=deviator)
+        played = play(economy, seats, generator)
         states, outcomes = stack(played.states), stack(played.outcomes)
         indicators = episode_indicators(experiment.economy, states, outcomes)
         parts.append({name: to_numpy(values) for name, values in indicators.items()})
@@ -155,14 +156,10 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     with the experiment's own episodes and seed. Raises `ConfigError` for fewer than one episode and for a negative
     seed.
     """
-    for name, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0)):
-        if value is not None and value < least:
-            raise ConfigError(name, value, f"it must be at least {least}", "leave it out to get the experiment's own")
-    experiment = ExperimentConfig.from_json(trial_folder / "config.json")
-    checkpoint = last_checkpoint(trial_folder)
-    episodes = experiment.evaluation_episodes if episodes is None else episodes
-    seed = experiment.seed if seed is None else seed
-    result = evaluate(experiment, load_modules(checkpoint), episodes, seed)
+    experiment = experiment_of_run(trial_folder)
+    checkpoint = newest_checkpoint(trial_folder)
+    episodes, seed = _episodes_and_seed(experiment, episodes, seed)
+    result = play_held_out(experiment, load_networks(checkpoint, experiment), episodes, seed)
     record = {
         "episodes": episodes,
         "seed": seed,
@@ -175,10 +172,17 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     (folder / "evaluation.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
     np.savez_compressed(folder / "rollout.npz", allow_pickle=False, **result.rollout)
     save_table(result.rollout, folder / "rollout.parquet")
-    save_rollout(folder / "rollout.npz", folder / "rollout.png")
+    save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy)
     heading = f"{trial_folder}, {checkpoint.name}: {episodes} held-out episodes, seed {seed}"
     files = f"evaluation.json and the roll-out (npz, parquet, png) are in {folder}"
     return f"{heading}\n{result.words()}\n{files}\n{result.verdict()}"
+
+
+def _episodes_and_seed(experiment: ExperimentConfig, episodes: int | None, seed: int | None) -> tuple[int, int]:
+    for name, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0)):
+        if value is not None and value < least:
+            raise ConfigError(name, value, f"it must be at least {least}", "leave it out to get the experiment's own")
+    return experiment.evaluation_episodes if episodes is None else episodes, experiment.seed if seed is None else seed
 
 
 def evaluation_folder(trial_folder: Path, experiment: ExperimentConfig, episodes: int, seed: int) -> Path:
@@ -187,6 +191,13 @@ def evaluation_folder(trial_folder: Path, experiment: ExperimentConfig, episodes
     if (episodes, seed) == (experiment.evaluation_episodes, experiment.seed):
         return trial_folder
     return trial_folder / f"evaluation-episodes{episodes}-seed{seed}"
+
+
+def judge(folder: Path, finished: list[Path]) -> str:
+    """Judge each finished trial on held-out episodes and write the report on the experiment in `folder`."""
+    for trial in finished:
+        evaluate_trial(trial)
+    return write_report(folder)
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -199,11 +210,10 @@ def main(arguments: list[str] | None = None) -> Any:
     parser.add_argument("--seed", type=int, help="seed of the held-out episodes (default: the experiment's)")
     options = parser.parse_args(arguments)
     quiet()
-    try:
+    with refused(parser):
+        prepare_process()
         for folder in [trial.path for trial in load_trials(options.run)]:
             print(evaluate_trial(folder, options.episodes, options.seed))
-    except ConfigError as error:
-        parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""An experiment: the economy, its curriculum, how agents learn, and on which machines. Validated, frozen, complete."""
+"""An experiment: the economy, its curriculum, how agents learn, and on which machines; and sweeps of them. Validated,
+frozen, complete."""
 
 import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -55,34 +57,40 @@ class Deviation(Settings):
     """Who learns while everybody else plays the policies of a checkpoint for ever; set by `best_response`."""
 
     checkpoint: str  # its folder
-    deviator: str  # a group, or one consumer or firm of it: firm, firm_3
+    deviator: str  # a group, or agents of one that deviate together: firm, firm_3, firm_0+firm_5
 
     @property
     def group(self) -> str:
-        """The group that deviates, or the one that the deviating agent belongs to."""
+        """The group that deviates, or the one that the deviating agents belong to."""
         return self.deviator.partition("_")[0]
 
     @property
-    def agent(self) -> tuple[str, int] | None:
-        """Group and index of an agent that deviates alone; None where a whole group does."""
-        group, single, index = self.deviator.partition("_")
-        return (group, int(index)) if single else None
+    def agents(self) -> tuple[int, ...] | None:
+        """Indices of the agents that deviate by a policy of their own; None where a whole group does."""
+        if self.deviator == self.group:
+            return None
+        return tuple(sorted(int(name.partition("_")[2]) for name in self.deviator.split("+")))
 
     @property
     def policy(self) -> str:
         """Name of the policy that learns."""
-        return DEVIATOR if self.agent else self.group
+        return DEVIATOR if self.agents else self.group
 
     def fits(self, params: EconomyParameters) -> None:
         """Raise `ConfigError` where nobody in the economy has the deviator's name."""
-        names = list(GROUPS)
-        for group, size in group_sizes(params).items():
-            names += [] if group == "planner" else [f"{group}_{index}" for index in range(size)]
-        if self.deviator not in names:
+        sizes = group_sizes(params)
+        names = self.deviator.split("+")
+        known = [f"{group}_{index}" for group in ("consumer", "firm") for index in range(sizes[group])]
+        if self.deviator in GROUPS:
+            return
+        if not {*names} <= {*known}:
             firms, consumers = params.num_firms - 1, params.num_consumers - 1
             rule = "this economy has no such group or agent"
             fix = f"take {', '.join(GROUPS)}, consumer_0 to consumer_{consumers} or firm_0 to firm_{firms}"
             raise ConfigError("deviator", self.deviator, rule, fix)
+        if len({*names}) < len(names) or len({name.partition("_")[0] for name in names}) > 1:
+            rule = "agents that deviate together are different ones of one group"
+            raise ConfigError("deviator", self.deviator, rule, "write e.g. firm_0+firm_5")
 
 
 class ExperimentConfig(Settings):
@@ -109,7 +117,7 @@ class ExperimentConfig(Settings):
                 self.deviation.fits(self.economy)
             except ConfigError as error:
                 raise error.below("deviation") from None
-            if self.deviation.group == "planner" and self.curriculum.has_fixed_taxes:
+            if self.deviation.group == "planner" and self.curriculum.fixed_tax_rates:
                 rule = "the planner of this experiment follows fixed tax rates and chooses nothing"
                 raise ConfigError("deviation.deviator", "planner", rule, "take consumer or firm")
         economies = self.learning.economies_per_update
@@ -125,9 +133,17 @@ class ExperimentConfig(Settings):
 
     @property
     def policies(self) -> dict[str, str]:
-        """The group for which each policy acts: every group's own, and that of an agent that deviates alone."""
-        own = {group: group for group in GROUPS}
-        return own | {DEVIATOR: self.deviation.group} if self.deviation and self.deviation.agent else own
+        """The group for which each network acts: every group's own, and that of agents that deviate by themselves.
+
+        Where taxes are fixed, the planner has none.
+        """
+        own = {group: group for group in GROUPS if group != "planner" or not self.curriculum.fixed_tax_rates}
+        return own | {DEVIATOR: self.deviation.group} if self.deviation and self.deviation.agents else own
+
+    @property
+    def frozen_policies(self) -> tuple[str, ...]:
+        """The policies that stay as they are whatever the curriculum says: in a deviation, all but the deviator's."""
+        return tuple(name for name in self.policies if self.deviation and name != self.deviation.policy)
 
     @property
     def env_steps_per_update(self) -> int:
@@ -167,6 +183,38 @@ class ExperimentConfig(Settings):
             _check_key(kind, last, key, value)
             inner[last] = value
         return type(self)(**nested)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What to train: every experiment, at `num_samples` draws of the search space (dotted keys, `tune.*` values).
+
+    All experiments of a sweep get the same draws, so that those that differ in the seed alone repeat each of them.
+    """
+
+    experiments: tuple[ExperimentConfig, ...]
+    search_space: dict[str, Any] = field(default_factory=dict)
+    num_samples: int = 1
+    tune_config: dict[str, Any] = field(default_factory=dict)  # of `tune.TuneConfig`: metric, scheduler, ...
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` without an experiment, and where two have one name and seed."""
+        if not self.experiments:
+            raise ConfigError("experiments", (), "a sweep needs at least one experiment", "give it one")
+        names = [(experiment.name, experiment.seed) for experiment in self.experiments]
+        doubles = sorted({name for name in names if names.count(name) > 1})
+        if doubles:
+            rule = "each experiment of a sweep has its own name and seed"
+            raise ConfigError("experiments", doubles, rule, "give them different names or seeds")
+        if "seed" in self.search_space:
+            rule = "a seed repeats a configuration and is no dimension of a search"
+            raise ConfigError("search_space", "seed", rule, "give one experiment for each seed")
+
+    def with_values(self, values: dict[str, Any]) -> "Sweep":
+        """The same sweep with dotted keys set in every experiment; a key that is set is no longer searched."""
+        experiments = tuple(experiment.with_values(values) for experiment in self.experiments)
+        space = {key: domain for key, domain in self.search_space.items() if key not in values}
+        return replace(self, experiments=experiments, search_space=space)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The base of every configuration class: frozen, typed, no unknown keys, errors in one sentence."""
 
+import argparse
 import difflib
 import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -20,6 +23,15 @@ class ConfigError(ValueError):
     def below(self, prefix: str) -> "ConfigError":
         """The same error, seen from the settings that hold these ones under `prefix`."""
         return ConfigError(f"{prefix}.{self.key}" if prefix else self.key, self.value, self.rule, self.fix)
+
+
+@contextmanager
+def refused(command: argparse.ArgumentParser) -> Iterator[None]:
+    """Turn a refused setting into one line and exit status 2, in every command."""
+    try:
+        yield
+    except ConfigError as error:
+        command.exit(2, f"{error}\n")
 
 
 class Settings(BaseModel):
@@ -44,18 +56,6 @@ class Settings(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """A validated copy with `changes`; defaults that depend on a changed value follow it."""
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
-
-    @classmethod
-    def flat_keys(cls, prefix: str = "") -> dict[str, Any]:
-        """Every dotted key of these settings and of those they hold, with its annotation."""
-        keys: dict[str, Any] = {}
-        for name, field in cls.model_fields.items():
-            inner = field.annotation
-            if isinstance(inner, type) and issubclass(inner, Settings):
-                keys |= inner.flat_keys(f"{prefix}{name}.")
-            else:
-                keys[f"{prefix}{name}"] = inner
-        return keys
 
 
 class PerGroup(Settings):

@@ -14,9 +14,12 @@ events, checkpoints, the evaluation on held-out episodes, and a roll-out as arra
 
 from pathlib import Path
 
-from rbc_rllib.commands import find_sweep, parser, refused
+from rbc_rllib.evaluate import judge
 from rbc_rllib.experiment import parse_assignments
-from rbc_rllib.launch import run
+from rbc_rllib.play.process import prepare_process
+from rbc_rllib.runs.command_line import conclude, find_sweep, parser
+from rbc_rllib.runs.launch import run
+from rbc_rllib.settings import refused
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,7 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = command.parse_args(arguments)
     with refused(command):
         sweep = find_sweep(options.name).with_values(parse_assignments(options.set))
-        run(sweep, options.name, Path(options.results), options.resume)
+        prepare_process()
+        conclude(run(sweep, Path(options.results) / options.name, options.resume), judge)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,31 @@ Prints a progress line now and then, and in the end what happened. Everything is
 
 from pathlib import Path
 
-from rbc_rllib.commands import find_sweep, parser, refused
-from rbc_rllib.experiment import parse_assignments
-from rbc_rllib.launch import Sweep, run
+from rbc_rllib.evaluate import evaluate_trial, judge
+from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
+from rbc_rllib.play.process import prepare_process
+from rbc_rllib.runs.command_line import conclude, find_sweep, parser
+from rbc_rllib.runs.launch import run
+from rbc_rllib.settings import refused
+
+
+def train(
+    experiment: ExperimentConfig = ExperimentConfig(), results: str | Path = "results", resume: bool = False
+) -> Path:
+    """Train `experiment` and judge it on held-out episodes; the trial's folder, `<results>/train-<name>/<trial>`.
+
+    Ray runs on this machine, or on the cluster of `RAY_ADDRESS`. `resume` goes on with an interrupted training. Raises
+    `ConfigError` where the folder holds an earlier run (or none to resume, or that of another experiment),
+    `KeyboardInterrupt` after Ctrl-C, when a checkpoint is saved, and `RuntimeError` where the training failed.
+    """
+    ended = run(Sweep((experiment,)), Path(results) / f"train-{experiment.name}", resume)
+    if ended.interrupted:
+        raise KeyboardInterrupt
+    if ended.errors:
+        raise RuntimeError(ended.errors[0])
+    (trial,) = ended.finished
+    evaluate_trial(trial)
+    return trial
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,7 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     with refused(command):
         sweep = find_sweep(options.config)
         single = Sweep(sweep.experiments[:1]).with_values(parse_assignments(options.set))
-        run(single, f"train-{options.config}", Path(options.results), options.resume)
+        prepare_process()
+        conclude(run(single, Path(options.results) / f"train-{options.config}", options.resume), judge)
 
 
 if __name__ == "__main__":

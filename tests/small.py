@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from callbacks import curriculum_callbacks
-from rbc_rllib.algorithm import EconomyPPO, algorithm_config
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.training.algorithm import EconomyPPO, algorithm_config
 
 SMALL = ExperimentConfig(name="small").with_values(
     {

@@ -27,7 +27,7 @@ from rbc_rllib.arrays import (
     to_torch,
 )
 from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.numerics import NumericsError, check_trajectory
+from rbc_rllib.play.numerics import NumericsError, check_trajectory
 from rbc_rllib.settings import ConfigError
 from tests.economy.samples import play
 

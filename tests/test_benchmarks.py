@@ -15,8 +15,8 @@ from benchmarks.scaling import points
 from benchmarks.throughput import rates, speed, table
 from benchmarks.timing import PartTimer
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.env_runner import stream_seed
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.training.env_runner import stream_seed
 from tests.small import SMALL, build, weights
 
 EVERYONE_LEARNS = SMALL.with_values({"curriculum.staged_training": False, "curriculum.annealed_ranges": False})
@@ -233,7 +233,7 @@ def test_operations_on_tensors_are_counted_with_those_of_the_backward_pass():
 
 
 def test_launches_do_not_grow_with_the_economies_but_bytes_do(monkeypatch):
-    monkeypatch.setattr("rbc_rllib.rollout.AGENTS_AT_ONCE", 1)  # on this CPU, but not on the GPU
+    monkeypatch.setattr("rbc_rllib.play.rollout.AGENTS_AT_ONCE", 1)  # on this CPU, but not on the GPU
     few, many = (count(EVERYONE_LEARNS.with_values({"learning.economies_per_update": n})) for n in (8, 16))
     for part in few:
         assert few[part].launches == many[part].launches > 0

@@ -1,33 +1,33 @@
 """Which part of the curriculum does the work? A random search over its switches and numbers.
 
-Each trial draws which parts are on and how slow they are; poor ones are stopped early (ASHA, by env steps).
+Each draw says which parts are on and how slow they are, and is trained with every seed; poor trials are stopped early
+(ASHA, by env steps).
 """
 
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from rbc_rllib.curriculum import Curriculum
-from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.launch import Sweep
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 
+SEEDS = (0, 1, 2)
 TOTAL_ENV_STEPS = Curriculum().total_env_steps
 
 SWEEP = Sweep(
-    experiments=(ExperimentConfig(name="curriculum"),),
+    experiments=tuple(ExperimentConfig(name="curriculum", seed=seed) for seed in SEEDS),
     search_space={
-        "seed": tune.randint(0, 1_000_000),
         "curriculum.staged_training": tune.choice([True, False]),
         "curriculum.annealed_ranges": tune.choice([True, False]),
         "curriculum.annealed_labor_disutility": tune.choice([True, False]),
         "curriculum.annealed_entropy": tune.choice([True, False]),
         "curriculum.firm_range_end": tune.uniform(0.02, 0.2),
-        "curriculum.tax_range_start": tune.uniform(0.1, 0.4),
-        "curriculum.tax_range_end": tune.uniform(0.4, 0.6),
+        "curriculum.tax_range_start": tune.uniform(0.06, 0.16),
+        "curriculum.tax_range_end": tune.uniform(0.16, 0.5),  # the planner starts to learn; the default is 0.2
         "curriculum.labor_disutility_time_constant": tune.loguniform(0.01, 0.2),
         "curriculum.entropy_time_constant": tune.loguniform(0.02, 0.2),
         "learning.learning_rate.planner": tune.loguniform(2e-4, 2e-3),
     },
-    num_samples=24,
+    num_samples=12,
     tune_config={
         "metric": "economy/social_welfare",
         "mode": "max",

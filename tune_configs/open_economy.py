@@ -1,8 +1,7 @@
 """The open economy under both definitions of social welfare, three seeds each."""
 
 from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.launch import Sweep
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 
 SEEDS = (0, 1, 2)
 

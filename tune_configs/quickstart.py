@@ -5,8 +5,7 @@ At most 10 minutes on two cores.
 """
 
 from rbc_rllib.curriculum import Curriculum
-from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.launch import Sweep
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 
 PLAIN = Curriculum(
     staged_training=False,

@@ -2,8 +2,7 @@
 
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.experiment import ExperimentConfig, Learning
-from rbc_rllib.launch import Sweep
+from rbc_rllib.experiment import ExperimentConfig, Learning, Sweep
 
 SWEEP = Sweep(
     experiments=(

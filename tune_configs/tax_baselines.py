@@ -6,8 +6,7 @@ that an interrupted sweep holds whole comparisons.
 """
 
 from rbc_rllib.curriculum import Curriculum
-from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.launch import Sweep
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 
 SEEDS = (0, 1, 2)
 FIXED_RATES = (0.2, 0.4, 0.6, 0.8)

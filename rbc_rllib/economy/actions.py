@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any
 
 import numpy
 
-from rbc_rllib.arrays import Array
+from rbc_rllib.arrays import Array, namespace
 from rbc_rllib.economy.parameters import EconomyParameters
 
 GROUPS = ("consumer", "firm", "planner")
@@ -79,6 +78,18 @@ def allowed_actions(params: EconomyParameters, ranges: ActionRanges) -> dict[str
     }
 
 
+def tax_choice(params: EconomyParameters, rates: tuple[float, float], ranges: ActionRanges = ActionRanges()) -> int:
+    """The index into `planner_menu` of an income and a corporate tax rate.
+
+    Rates above what `ranges` allow are lowered to it, so that given rates can be phased in; of each, the nearest one of
+    `tax_choices` is taken, the lower one of two.
+    """
+    menu = numpy.asarray(params.tax_choices)
+    highest = ranges.income_tax_rate[1], ranges.corporate_tax_rate[1]
+    income, corporate = (int(numpy.abs(menu - min(pair)).argmin()) for pair in zip(rates, highest, strict=True))
+    return income * len(menu) + corporate
+
+
 def _within(values: numpy.ndarray, bounds: Range) -> numpy.ndarray:
     low, high = float(bounds[0]), float(bounds[1])
     inside = (values >= low - TOLERANCE) & (values <= high + TOLERANCE)
@@ -87,59 +98,17 @@ def _within(values: numpy.ndarray, bounds: Range) -> numpy.ndarray:
     return values == values[numpy.abs(values - low).argmin()]
 
 
-@dataclass(frozen=True)
-class Constants:
-    """Menus and numbers of one economy as arrays of one library on one device, made once."""
-
-    hours: Array  # [hours choices]
-    prices: Array  # [firm actions]
-    wages: Array  # [firm actions]
-    income_tax_rates: Array  # [planner actions]
-    corporate_tax_rates: Array  # [planner actions]
-    demand: Array  # [demand choices]
-    firm_identity: Array  # [F, F] one-hot
-    powers_of_ten: Array  # [10] 10^1 .. 10^10
-
-
-_CONSTANTS: dict[tuple[EconomyParameters, str, str], Constants] = {}
-
-
-def constants(params: EconomyParameters, xp: Any, device: Any) -> Constants:
-    """`Constants` of `params`; kept, so that a step on a GPU transfers nothing from the host."""
-    # Annealed parameters differ in every iteration, menus do not; CuPy's devices cannot be hashed, their names can.
-    key = (params.annealed(labor_disutility=0.0, penalty_coefficient=0.0), xp.__name__, str(device))
-    if key not in _CONSTANTS:
-        _CONSTANTS[key] = _make_constants(params, xp, device)
-    return _CONSTANTS[key]
-
-
-def _make_constants(params: EconomyParameters, xp: Any, device: Any) -> Constants:
-    def array(values: Any) -> Array:
-        return xp.asarray(numpy.asarray(values).tolist(), dtype=getattr(xp, params.dtype), device=device)
-
-    firm, planner = firm_menu(params), planner_menu(params)
-    return Constants(
-        hours=array(params.hours_choices),
-        prices=array(firm[:, 0]),
-        wages=array(firm[:, 1]),
-        income_tax_rates=array(planner[:, 0]),
-        corporate_tax_rates=array(planner[:, 1]),
-        demand=array(params.demand_choices),
-        firm_identity=array(numpy.eye(params.num_firms)),
-        powers_of_ten=array(10.0 ** numpy.arange(1, 11)),
-    )
-
-
-def choose(menu: Array, index: Array, xp: Any) -> Array:
+def choose(menu: Array, index: Array) -> Array:
     """menu[index] for a menu `[n]` or `[n, m]` and an index array of any shape."""
+    xp = namespace(menu)
     return xp.reshape(xp.take(menu, xp.reshape(index, (-1,)), axis=0), (*index.shape, *menu.shape[1:]))
 
 
-def decode(params: EconomyParameters, indices: dict[str, Array], xp: Any, device: Any) -> Actions:
+def decode(indices: dict[str, Array], demand_menu: Array) -> Actions:
     """`Actions` from the groups' index arrays: consumer `[E, C, F + 2]`, firm `[E, F]`, planner `[E, 1]`."""
-    consumer, goods = indices["consumer"], params.num_firms
+    consumer, goods = indices["consumer"], indices["firm"].shape[1]
     return Actions(
-        consumption=choose(constants(params, xp, device).demand, consumer[..., :goods], xp),
+        consumption=choose(demand_menu, consumer[..., :goods]),
         hours_index=consumer[..., goods],
         employer=consumer[..., goods + 1],
         firm=indices["firm"],

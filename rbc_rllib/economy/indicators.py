@@ -36,7 +36,9 @@ def episode_indicators(
 
     Args: states, the T states in which actions were taken, and outcomes: the fields of `State` and `Outcome`
     as arrays `[T, E, ...]`.
-    An episode is trivial when hours, output or consumption stay below 1% of what full employment would give.
+    Tax rates are means over the quarters after the first, in which they are given and not chosen (over that one where
+    there is no other). An episode is trivial when hours, output or consumption stay below 1% of what full employment
+    would give.
     """
     xp = namespace(states["prices"])
 
@@ -55,6 +57,7 @@ def episode_indicators(
         | (consumed <= TRIVIAL_SHARE * potential / params.num_consumers)
     )
     prices = states["prices"]
+    chosen = slice(1, None) if prices.shape[0] > 1 else slice(None)
     return {
         "social_welfare": per_quarter(outcomes["planner_reward"]),  # of the whole economy
         "consumer_reward": per_quarter(outcomes["consumer_reward"]),
@@ -66,8 +69,8 @@ def episode_indicators(
         "price": per_quarter(prices),
         "wage": per_quarter(states["wages"]),
         "inflation": xp.mean(prices[-1, ...] - prices[0, ...], axis=1) / max(params.initial_price, 1.0),
-        "income_tax_rate": per_quarter(states["income_tax_rate"]),
-        "corporate_tax_rate": per_quarter(states["corporate_tax_rate"]),
+        "income_tax_rate": per_quarter(states["income_tax_rate"][chosen, ...]),
+        "corporate_tax_rate": per_quarter(states["corporate_tax_rate"][chosen, ...]),
         "tax_revenue": per_quarter(outcomes["tax_revenue"]),  # of the whole economy
         "gini_consumption": gini(xp.sum(consumption, axis=0)),  # of what consumers got over the episode
         "firm_debt": xp.mean(xp.maximum(-states["firm_budget"][-1, ...], 0.0), axis=1),  # at the last decision

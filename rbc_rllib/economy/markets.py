@@ -30,7 +30,7 @@ def hire(hours: Array, employer: Array, wages: Array, firm_identity: Array) -> t
     Returns: labor `[E, F]` hours, wage_income `[E, C]`.
     """
     xp = namespace(hours)
-    works_at = choose(firm_identity, employer, xp)  # [E, C, F] one-hot
+    works_at = choose(firm_identity, employer)  # [E, C, F] one-hot
     labor = xp.matmul(hours[:, None, :], works_at)[:, 0, :]
     return labor, hours * xp.matmul(works_at, wages[:, :, None])[:, :, 0]
 

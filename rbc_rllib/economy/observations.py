@@ -6,8 +6,9 @@ j = 1..10), as a signed logarithm (`log`), or as both.
 
 from typing import Literal
 
-from rbc_rllib.arrays import Array, device, namespace
-from rbc_rllib.economy.actions import GROUPS, constants
+from rbc_rllib.arrays import Array, namespace
+from rbc_rllib.economy.actions import GROUPS
+from rbc_rllib.economy.constants import Constants
 from rbc_rllib.economy.parameters import EconomyParameters
 from rbc_rllib.economy.state import State
 
@@ -47,16 +48,22 @@ def private_sizes(params: EconomyParameters, encodings: tuple[Encoding, ...]) ->
     return dict(zip(GROUPS, sizes, strict=True))
 
 
-def observe(params: EconomyParameters, state: State, encodings: tuple[Encoding, ...] = ENCODINGS) -> dict[str, Array]:
+def observe(
+    params: EconomyParameters,
+    state: State,
+    encodings: tuple[Encoding, ...] = ENCODINGS,
+    constants: Constants | None = None,
+) -> dict[str, Array]:
     """The observations of all agents.
 
     Returns: shared `[E, G]` = prices, wages, inventories, overdemanded flags, tax rates, time;
     consumer `[E, C, P]` = budget, labor disutility (1 is the undiscounted base of the default economy);
     firm `[E, F, P]` = budget, capital, labor elasticity, one-hot identity. Prices, wages, capital and time are
-    divided by the largest choice, the largest initial capital and the episode length.
+    divided by the largest choice, the largest initial capital and the episode length. Whoever observes often gives the
+    `constants` of `params`.
     """
     xp = namespace(state.prices)
-    fixed = constants(params, xp, device(state.prices))
+    fixed = constants or Constants.like(state.prices, params)
     num_envs, num_firms = state.prices.shape
 
     def amount(values: Array) -> Array:

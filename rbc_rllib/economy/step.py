@@ -1,21 +1,25 @@
 """One quarter of the economy. The function reads as the quarter's timeline."""
 
-from rbc_rllib.arrays import device, namespace
+from rbc_rllib.arrays import namespace
 from rbc_rllib.economy import consumers, firms, markets, planner
-from rbc_rllib.economy.actions import Actions, choose, constants
+from rbc_rllib.economy.actions import Actions, choose
+from rbc_rllib.economy.constants import Constants
 from rbc_rllib.economy.parameters import EconomyParameters
 from rbc_rllib.economy.state import Outcome, State
 
 
-def step(params: EconomyParameters, state: State, actions: Actions) -> tuple[State, Outcome]:
+def step(
+    params: EconomyParameters, state: State, actions: Actions, constants: Constants | None = None
+) -> tuple[State, Outcome]:
     """The state of the next quarter and what happened in this one; pure, for arrays of any library.
 
     Everything happens at the prices, wages and tax rates in `state`; those chosen now hold from the next
-    quarter on. Reproduces the published reference economy (Curry et al., section 3).
+    quarter on. Whoever steps often gives the `constants` of `params`. Reproduces the published reference economy (Curry
+    et al., section 3).
     """
     xp = namespace(state.prices)
-    menus = constants(params, xp, device(state.prices))
-    hours = choose(menus.hours, actions.hours_index, xp)
+    menus = constants or Constants.like(state.prices, params)
+    hours = choose(menus.hours, actions.hours_index)
     wanted = xp.astype(actions.consumption, state.prices.dtype, copy=False)
 
     # Goods market
@@ -53,12 +57,12 @@ def step(params: EconomyParameters, state: State, actions: Actions) -> tuple[Sta
     firm_reward = profit - corporate_tax - penalty
 
     next_state = State(
-        prices=choose(menus.prices, actions.firm, xp),
-        wages=choose(menus.wages, actions.firm, xp),
+        prices=choose(menus.prices, actions.firm),
+        wages=choose(menus.wages, actions.firm),
         inventories=unsold - exports + output,
         overdemanded=overdemanded,
-        income_tax_rate=choose(menus.income_tax_rates, actions.planner, xp),
-        corporate_tax_rate=choose(menus.corporate_tax_rates, actions.planner, xp),
+        income_tax_rate=choose(menus.income_tax_rates, actions.planner),
+        corporate_tax_rate=choose(menus.corporate_tax_rates, actions.planner),
         time=time,
         consumer_budget=consumer_budget,
         firm_budget=firm_budget,

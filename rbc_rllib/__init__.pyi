@@ -1,0 +1,24 @@
+# The public list: what a Python user imports. Where its files lie is not part of it.
+from .curriculum import Curriculum as Curriculum
+from .curriculum import CurriculumStage as CurriculumStage
+from .economy import ActionRanges as ActionRanges
+from .economy import Actions as Actions
+from .economy import EconomyParameters as EconomyParameters
+from .economy import Outcome as Outcome
+from .economy import State as State
+from .economy import initial_state as initial_state
+from .economy import step as step
+from .evaluate import Evaluation as Evaluation
+from .evaluate import evaluate as evaluate
+from .experiment import Deviation as Deviation
+from .experiment import ExperimentConfig as ExperimentConfig
+from .experiment import Learning as Learning
+from .experiment import Resources as Resources
+from .experiment import Sweep as Sweep
+from .play.env import RBCEnv as RBCEnv
+from .play.parallel import parallel_env as parallel_env
+from .play.vector_economy import VectorEconomy as VectorEconomy
+from .policies import Policies as Policies
+from .policies import load_policies as load_policies
+from .settings import ConfigError as ConfigError
+from .train import train as train

@@ -1,0 +1,65 @@
+"""What the commands that train have in common."""
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rbc_rllib.experiment import Sweep
+from rbc_rllib.runs.launch import Run
+from rbc_rllib.settings import ConfigError
+
+
+def output_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the options of everything that trains."""
+    command = argparse.ArgumentParser(
+        prog=f"python -m rbc_rllib.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--results", default="results", metavar="DIR", help="where results go (default: results/)")
+    command.add_argument("--resume", action="store_true", help="go on with an interrupted or failed run")
+    return command
+
+
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the options that both `train` and `sweep` take."""
+    command = output_parser(name, description)
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a setting by its dotted key, e.g. curriculum.firm_range_end=0.3; may be repeated",
+    )
+    return command
+
+
+def find_sweep(name: str) -> Sweep:
+    """The sweep that module `tune_configs.<name>` defines; raises `ConfigError` where there is no such module."""
+    folder = importlib.import_module("tune_configs").__path__
+    names = sorted(module.name for module in pkgutil.iter_modules(folder))
+    if name not in names:
+        raise ConfigError("config", name, "there is no such module in tune_configs/", f"take one of {', '.join(names)}")
+    return importlib.import_module(f"tune_configs.{name}").SWEEP
+
+
+def conclude(run: Run, judge: Callable[[Path, list[Path]], str]) -> None:
+    """Print what `judge` says of the run's folder and of the trials that are finished in it.
+
+    Exits with status 130 where the run was interrupted and with 1 where trials failed, and says how to go on.
+    """
+    if any(run.folder.glob("*/config.json")):
+        print(f"\n{judge(run.folder, run.finished)}\n\nResults: {run.folder}")
+    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    how_to_resume = " ".join(["python", "-m", f"rbc_rllib.{Path(sys.argv[0]).stem}", *arguments, "--resume"])
+    if run.interrupted:
+        print(f"Interrupted. Every running trial has saved a checkpoint; go on with: {how_to_resume}")
+        sys.exit(130)
+    if run.errors:
+        for error in run.errors:
+            print(f"Failed: {error}", file=sys.stderr)
+        print(f"Failed trials go on from their last checkpoint with: {how_to_resume}", file=sys.stderr)
+        sys.exit(1)

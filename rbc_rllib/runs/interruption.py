@@ -1,0 +1,58 @@
+"""Ctrl-C: every running trial saves a checkpoint after its present iteration, then the run ends and can be resumed."""
+
+import signal
+from typing import Any
+
+from ray import tune
+from ray.tune.result import SHOULD_CHECKPOINT
+
+from rbc_rllib.training.rllib_internals import end_tune_gracefully, leave_interrupts_to_us
+
+
+class Interruption(tune.Callback):
+    """Catches Ctrl-C while it is entered. There is one in a process: a pickled copy, as a restored run has, is it."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._saved: set[str] = set()
+
+    def __reduce__(self) -> Any:
+        return the_interruption, ()
+
+    def __enter__(self) -> None:
+        self.requested = False
+        self._saved = set()
+        leave_interrupts_to_us()
+        self._previous = signal.signal(signal.SIGINT, self._request)
+
+    def __exit__(self, *_: Any) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _request(self, *_: Any) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nInterrupted: saving a checkpoint of every running trial (Ctrl-C again stops at once) ...", flush=True)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict, **_: Any) -> None:
+        """Ask for a checkpoint, beside those that the trial itself asks for."""
+        result[SHOULD_CHECKPOINT] = result[SHOULD_CHECKPOINT] or self.requested
+
+    def on_trial_save(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Count the checkpoints that were asked for."""
+        if self.requested:
+            self._saved.add(trial.trial_id)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        """End the run when all running trials are saved."""
+        running = {trial.trial_id for trial in trials if trial.status == "RUNNING"}
+        if self.requested and running <= self._saved:
+            end_tune_gracefully()
+
+
+_THE_INTERRUPTION = Interruption()
+
+
+def the_interruption() -> Interruption:
+    """This process's own."""
+    return _THE_INTERRUPTION

@@ -1,0 +1,107 @@
+"""Start or resume a sweep: one Tune run, whose trials end as folders that tell everything about them."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from rbc_rllib.experiment import Sweep
+from rbc_rllib.runs.interruption import the_interruption
+from rbc_rllib.runs.progress import ConfigFile, ProgressLines
+from rbc_rllib.runs.sameness import check_same, describe_sweep
+from rbc_rllib.runs.trial import Trial, experiment_of
+from rbc_rllib.settings import ConfigError
+from rbc_rllib.training.rllib_internals import quiet
+
+KEPT_CHECKPOINTS = 4  # the newest ones of each trial
+SWEEP_FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run ended."""
+
+    folder: Path
+    finished: list[Path]  # the folders of the trials that are
+    errors: list[str]  # a line for each trial that failed
+    interrupted: bool
+
+
+def run(sweep: Sweep, folder: Path, resume: bool = False) -> Run:
+    """Train every trial of `sweep` in `folder`.
+
+    An existing folder is refused unless `resume`, which finishes what is unfinished in it; then the sweep must be the
+    one that was started. Raises `ConfigError` where it is not.
+    """
+    quiet()
+    folder = folder.absolute()
+    started = tune.Tuner.can_restore(str(folder))
+    if resume and not started:
+        raise ConfigError("--resume", str(folder), "there is no run to resume", "leave --resume out to start one")
+    if not resume and folder.exists() and any(path.name != SWEEP_FILE for path in folder.iterdir()):
+        rule = "it holds an earlier run, which is never overwritten"
+        raise ConfigError("--results", str(folder), rule, "go on with it by --resume, or give another --results")
+    if resume:
+        check_same(json.loads((folder / SWEEP_FILE).read_text()), sweep)
+        tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)
+    else:
+        tuner = _new_tuner(sweep, folder)
+    _start_ray()
+    interruption = the_interruption()
+    with interruption:
+        grid = tuner.fit()
+    finished = [Path(r.path) for r in grid if r.metrics and r.metrics.get("done") and r.error is None]
+    errors = [str(error).strip().splitlines()[-1] for error in grid.errors]
+    return Run(folder, finished, errors, interruption.requested)
+
+
+def _new_tuner(sweep: Sweep, folder: Path) -> tune.Tuner:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SWEEP_FILE).write_text(json.dumps(describe_sweep(sweep), indent=2) + "\n")
+    return tune.Tuner(
+        Trial,
+        param_space=param_space(sweep),
+        run_config=tune.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            verbose=0,
+            callbacks=[ConfigFile(), ProgressLines(), the_interruption()],
+            # When a trial saves one is its own affair (`iterations_per_checkpoint`).
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS, checkpoint_at_end=True),
+            sync_config=tune.SyncConfig(sync_period=30),
+        ),
+        tune_config=tune.TuneConfig(
+            num_samples=sweep.num_samples,
+            trial_name_creator=trial_name,
+            trial_dirname_creator=trial_name,
+            **{"search_alg": tune.search.BasicVariantGenerator(constant_grid_search=True), **sweep.tune_config},
+        ),
+    )
+
+
+def param_space(sweep: Sweep) -> dict[str, Any]:
+    """Tune's view of a sweep, the config of each trial once Tune has drawn."""
+    complete = [experiment.model_dump(mode="json", exclude_unset=True) for experiment in sweep.experiments]
+    return {"experiment": tune.grid_search(complete), "values": dict(sweep.search_space)}
+
+
+def trial_name(trial: Any) -> str:
+    """Folder of a Tune trial: the experiment's name and seed, and a number where values were sampled."""
+    experiment = experiment_of(trial.config)
+    sampled = f"_{trial.trial_id.split('_')[-1]}" if trial.config["values"] else ""
+    return f"{experiment.name}_seed{experiment.seed}{sampled}"
+
+
+def _start_ray() -> None:
+    """Join the cluster of `RAY_ADDRESS` (as `ray job submit` sets it), or start Ray on this machine."""
+    if ray.is_initialized():
+        return
+    # Workers import this project from where the driver does.
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {"env_vars": {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}}
+    in_cluster = "RAY_ADDRESS" in os.environ
+    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=None if in_cluster else environment)

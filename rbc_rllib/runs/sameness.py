@@ -1,0 +1,56 @@
+"""Whether the sweep that is to be resumed is the one that was started: what is not the same is named."""
+
+import json
+from typing import Any
+
+from ray.tune.search.sample import Domain
+
+from rbc_rllib.experiment import Sweep
+from rbc_rllib.settings import ConfigError
+
+NOTHING = "nothing"
+
+
+def describe_sweep(sweep: Sweep) -> dict[str, Any]:
+    """A sweep as JSON that is the same for equal sweeps: experiments by name and seed, domains and Tune's settings."""
+    experiments = {f"{each.name}_seed{each.seed}": each.model_dump(mode="json") for each in sweep.experiments}
+    settings = {"num_samples": sweep.num_samples, **sweep.tune_config}
+    described = {
+        "experiments": experiments,
+        "search_space": {key: _plain(domain) for key, domain in sweep.search_space.items()},
+        "tune": {key: _plain(value) for key, value in settings.items()},
+    }
+    return json.loads(json.dumps(described))
+
+
+def check_same(started: dict[str, Any], sweep: Sweep) -> None:
+    """Raise `ConfigError` naming the first setting in which `sweep` differs from the one that was `started`."""
+    before, now = _flat(started), _flat(describe_sweep(sweep))
+    for key in [*before, *(key for key in now if key not in before)]:
+        old, new = before.get(key, NOTHING), now.get(key, NOTHING)
+        if old != new:
+            number = sum(before.get(k, NOTHING) != now.get(k, NOTHING) for k in {*before, *now})
+            more = f" ({number - 1} more settings differ)" if number > 1 else ""
+            name = key.removeprefix("experiments.")
+            rule = f"the run that is to be resumed was started with {old!r}{more}"
+            raise ConfigError(name, new, rule, "give the same settings, or another --results for a new run")
+
+
+def _plain(value: Any) -> Any:
+    """Tune's domains and schedulers in words: their kind and their numbers."""
+    if isinstance(value, Domain):
+        return f"{type(value).__name__} {value.domain_str} {value.get_sampler()}"
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    numbers = {key: inner for key, inner in vars(value).items() if isinstance(inner, str | int | float | bool)}
+    return {"kind": type(value).__name__, **numbers}
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {key: value}
+    return {k: v for name, inner in value.items() for k, v in _flat(inner, f"{key}.{name}" if key else name).items()}

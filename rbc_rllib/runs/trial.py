@@ -1,0 +1,129 @@
+"""`Trial`: one training run as Tune sees it. Its config is an `ExperimentConfig` plus sampled values; its results are
+in economic words."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+from ray.tune.result import SHOULD_CHECKPOINT
+
+from callbacks import PenaltyAnnealing, curriculum_callbacks
+from rbc_rllib.economy.actions import group_sizes
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.process import prepare_process
+from rbc_rllib.training.algorithm import EconomyPPO
+from rbc_rllib.training.checkpoints import TrainingState, describe, initial_weights, weights_hash
+from rbc_rllib.training.config import algorithm_config
+from rbc_rllib.training.metric_keys import ECONOMY, LEARNING, PENALTY_INCREASE
+
+KEPT = ("training_iteration", "time_this_iter_s", "time_total_s", "done", "trial_id", "date", "timestamp", "pid")
+
+
+def experiment_of(trial_config: dict[str, Any]) -> ExperimentConfig:
+    """The experiment of a Tune trial: `{"experiment": {...}, "values": {dotted key: sampled value}}`."""
+    return ExperimentConfig(**trial_config["experiment"]).with_values(trial_config.get("values", {}))
+
+
+class Trial(EconomyPPO):
+    """Trains one `ExperimentConfig` with its curriculum until `curriculum.total_env_steps`.
+
+    In a deviation one policy learns; that all others are the checkpoint's, bit by bit, on learners and runners, is
+    checked before the first and after every iteration.
+    """
+
+    def __init__(self, config: dict[str, Any], **kwargs: Any):
+        self.trial_config = config
+        self.experiment = experiment_of(config)
+        self._reported_env_steps = 0
+        prepare_process(self.experiment.resources.torch_threads)
+        super().__init__(algorithm_config(self.experiment, curriculum_callbacks(self.experiment)), **kwargs)
+        self._frozen: dict[str, str] = {}  # hashes of the weights that stay
+        if self.experiment.deviation:
+            hashes = {policy: weights_hash(state) for policy, state in initial_weights(self.experiment).items()}
+            self._check_weights(hashes)
+            self._frozen = {policy: hashes[policy] for policy in self.experiment.frozen_policies}
+
+    @classmethod
+    def default_resource_request(cls, config: Any) -> Any:
+        """CPUs and GPUs for this process, its runners and its learners."""
+        return EconomyPPO.default_resource_request(algorithm_config(experiment_of(config)))
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple, dict[str, Any]]:
+        """What `from_checkpoint` builds a trial from."""
+        return (self.trial_config,), {}
+
+    def log_result(self, result: dict[str, Any]) -> None:
+        """Run RLlib's callbacks on its own result, then put the report in its place."""
+        super().log_result(result)
+        self._check_weights(self._frozen)
+        report = self._report(result)
+        result.clear()
+        result.update(report)
+
+    def _check_weights(self, expected: dict[str, str]) -> None:
+        """Raise `RuntimeError` where a learner or a runner holds other weights than `expected`, hashes by policy."""
+        if not expected:
+            return
+        group = self.env_runner_group
+        remote = group.num_remote_env_runners() > 0
+        places = group.foreach_env_runner(lambda runner: runner.weights_hashes(), local_env_runner=not remote)
+        places.append({name: weights_hash(state) for name, state in self.learner_group.get_weights().items()})
+        for place in places:
+            for name, value in expected.items():
+                if place[name] != value:
+                    checkpoint = self.experiment.deviation and self.experiment.deviation.checkpoint
+                    raise RuntimeError(f"the {name} policy that is played is not that of {checkpoint}")
+
+    def _report(self, result: dict[str, Any]) -> dict[str, Any]:
+        curriculum, economy, steps = self.experiment.curriculum, self.experiment.economy, self.env_steps
+        # The callbacks set the stage between iterations: this one was played in the stage of its first step.
+        stage, deviation = curriculum.at(self._reported_env_steps), self.experiment.deviation
+        seconds = result["time_this_iter_s"]
+        agents = sum(group_sizes(economy).values())
+        steps_now = steps - self._reported_env_steps
+        self._reported_env_steps = steps
+        remaining = max(0, curriculum.total_env_steps - steps)
+        learners = result.get(LEARNER_RESULTS, {})
+        return {
+            **{key: result[key] for key in KEPT if key in result},
+            "done": steps >= curriculum.total_env_steps,
+            SHOULD_CHECKPOINT: result["training_iteration"] % self.experiment.iterations_per_checkpoint == 0,
+            "env_steps": steps,
+            "curriculum_stage": f"{deviation.deviator} deviates" if deviation else stage.name,
+            "economy": _floats(result.get(ENV_RUNNER_RESULTS, {}).get(ECONOMY, {})),
+            "curriculum": {
+                "labor_disutility_scale": stage.labor_disutility_scale,
+                "price_high": min(stage.ranges.price[1], economy.price_choices[-1]),
+                "wage_high": min(stage.ranges.wage[1], economy.wage_choices[-1]),
+                "income_tax_high": stage.ranges.income_tax_rate[1],
+                "corporate_tax_high": stage.ranges.corporate_tax_rate[1],
+                "penalty_coefficient": economy.penalty_coefficient + float(result.get(PENALTY_INCREASE, 0.0)),
+                "entropy_coeff": dict(stage.entropy_coeff),
+            },
+            "learning": {
+                group: {
+                    # A group that does not learn yet has its columns all the same: a CSV file never gets new ones.
+                    word: float(learners.get(group, {}).get(key, math.nan))
+                    for key, word in LEARNING.items()
+                }
+                for group in self.experiment.policies
+            },
+            "agent_steps_per_second": steps_now * agents / seconds,
+            "seconds_left": remaining / steps_now * seconds if steps_now else math.nan,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """RLlib's files, and then what `training.checkpoints` says of them."""
+        super().save_checkpoint(checkpoint_dir)
+        state = TrainingState(self.env_steps, PenaltyAnnealing.penalty_increase(self))
+        describe(Path(checkpoint_dir), state, self.learner_group.get_weights())
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Go on where the checkpoint was written."""
+        super().load_checkpoint(checkpoint_dir)
+        self._reported_env_steps = self.env_steps
+
+
+def _floats(values: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in sorted(values.items())}

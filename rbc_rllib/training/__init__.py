@@ -1,0 +1,1 @@
+"""The way of whole economies through RLlib: runner, batch, learner, algorithm, checkpoints."""

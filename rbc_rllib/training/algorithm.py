@@ -1,0 +1,117 @@
+"""`EconomyPPO`: RLlib's PPO with a batched way from the economy to its learner."""
+
+import math
+from functools import partial
+from typing import Any
+
+import ray
+from ray.rllib.algorithms.ppo import PPO, PPOConfig
+from ray.rllib.utils.metrics import (
+    ALL_MODULES,
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_MODULE_STEPS_TRAINED_LIFETIME,
+    TIMERS,
+)
+
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.numerics import NumericsError
+from rbc_rllib.play.randomness import SHUFFLE, stream_seed
+from rbc_rllib.training.env_runner import BatchedEnvRunner
+from rbc_rllib.training.learner import EconomyLearner
+from rbc_rllib.training.metric_keys import GRADIENT_NORM, TOTAL_LOSS
+from rbc_rllib.training.rllib_internals import MultiAgentBatch, concat_samples
+
+
+class EconomyPPOConfig(PPOConfig):
+    """PPO on batches whose rows are quarters of whole economies."""
+
+    def __init__(self, algo_class: Any = None):
+        super().__init__(algo_class=algo_class or EconomyPPO)
+        self.env_runner_cls = BatchedEnvRunner
+        self.add_default_connectors_to_learner_pipeline = False
+        self.experiment = ExperimentConfig()
+
+    def get_default_learner_class(self) -> type[EconomyLearner]:
+        """`EconomyLearner`."""
+        return EconomyLearner
+
+    def play(self, experiment: ExperimentConfig) -> "EconomyPPOConfig":
+        """What runners and learners play and train."""
+        self.experiment = experiment
+        return self
+
+
+class EconomyPPO(PPO):
+    """PPO whose runners return learner-ready batches."""
+
+    @classmethod
+    def get_default_config(cls) -> EconomyPPOConfig:
+        """An empty `EconomyPPOConfig`."""
+        return EconomyPPOConfig()
+
+    @property
+    def env_steps(self) -> int:
+        """Lifetime env steps: quarters of all economies sampled since training began."""
+        return lifetime_env_steps(self)
+
+    def training_step(self) -> None:
+        """Sample once from every runner, update the groups in training, and check that all stays finite."""
+        config = self.config
+        env_steps = self.env_steps
+        with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+            batch = self._sample(env_steps)
+        if batch is None:
+            return
+        rows_per_learner = batch.env_steps() // max(1, config.num_learners)
+        minibatches = math.ceil(rows_per_learner / config.minibatch_size) if config.minibatch_size else 1
+        with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+            results = self.learner_group.update(
+                batch=batch,
+                timesteps={
+                    NUM_ENV_STEPS_SAMPLED_LIFETIME: self.env_steps,
+                    NUM_MODULE_STEPS_TRAINED_LIFETIME: self.metrics.peek(
+                        (LEARNER_RESULTS, ALL_MODULES, NUM_MODULE_STEPS_TRAINED_LIFETIME), default=0
+                    ),
+                },
+                num_epochs=config.num_epochs,
+                minibatch_size=config.minibatch_size,
+                shuffle_seed=stream_seed(config.seed or 0, SHUFFLE, env_steps),
+                # Learners with unequal numbers of minibatches would wait for each other forever.
+                num_total_minibatches=minibatches * config.num_epochs if config.minibatch_size else 0,
+            )
+            self.metrics.aggregate(results, key=LEARNER_RESULTS)
+        self._check_finite()
+
+    def _sample(self, env_steps: int) -> MultiAgentBatch | None:
+        """One batch from all runners, which first load the learners' weights; None if no runner answered."""
+        weights = self.learner_group.get_weights()
+        runners = self.env_runner_group
+        if runners.num_remote_env_runners() == 0:
+            answers = [runners.local_env_runner.sample_with(weights, env_steps)]
+        else:
+            answers = runners.foreach_env_runner(
+                partial(BatchedEnvRunner.sample_with, weights=ray.put(weights), env_steps=env_steps),
+                local_env_runner=False,
+                timeout_seconds=self.config.sample_timeout_s,
+            )
+        if not answers:
+            return None
+        self.metrics.aggregate([metrics for _, metrics in answers], key=ENV_RUNNER_RESULTS)
+        batches = [batch for batches, _ in answers for batch in batches]
+        return batches[0] if len(batches) == 1 else concat_samples(batches)
+
+    def _check_finite(self) -> None:
+        for group in self.config.policies:
+            for name in (TOTAL_LOSS, GRADIENT_NORM):
+                value = self.metrics.peek((LEARNER_RESULTS, group, name), default=0.0)
+                if not math.isfinite(value):
+                    raise NumericsError(group, self.env_steps, name, "learner")
+
+
+def lifetime_env_steps(algorithm: Any) -> int:
+    """Env steps that `algorithm`, this PPO or a stock one, has sampled since training began."""
+    return int(algorithm.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))

@@ -1,0 +1,42 @@
+"""From episodes to what a learner takes: rows that are quarters of whole economies, in RLlib's columns."""
+
+from typing import Any
+
+import torch
+from ray.rllib.core.columns import Columns
+
+from rbc_rllib.arrays import to_numpy
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.rollout import Experience, Rollout, advantages
+from rbc_rllib.training.rllib_internals import MultiAgentBatch, Postprocessing, SampleBatch
+
+
+def batch_of(rollout: Rollout, experiment: ExperimentConfig, on_host: bool = False) -> MultiAgentBatch:
+    """The rows of every recorded policy, E x T of them, economy-major; in NumPy where they leave this process."""
+
+    def rows(values: torch.Tensor) -> Any:
+        flat = values.flatten(0, 1)
+        return to_numpy(flat) if on_host else flat
+
+    shared = rows(rollout.shared)  # one array in all batches, so that it is sent once
+    policies = {}
+    for policy, experience in rollout.experience.items():
+        observations = {name: rows(values) for name, values in experience.observations.items()}
+        columns = {name: rows(values) for name, values in _columns(experience, experiment, policy).items()}
+        policies[policy] = SampleBatch({Columns.OBS: {"shared": shared, **observations}, **columns})
+    return MultiAgentBatch(policies, env_steps=len(shared))
+
+
+def _columns(experience: Experience, experiment: ExperimentConfig, policy: str) -> dict[str, torch.Tensor]:
+    """What the loss reads: advantages standardised over the batch, by generalised advantage estimation."""
+    learning = experiment.learning
+    rewards = experience.rewards / getattr(learning.reward_scale, experiment.policies[policy])
+    gained = advantages(rewards, experience.values, learning.discount, learning.gae_lambda)
+    return {
+        Columns.ACTIONS: experience.actions,
+        Columns.ACTION_LOGP: experience.action_logp,
+        # RLlib builds the old distribution from it even where no KL loss needs one.
+        Columns.ACTION_DIST_INPUTS: rewards.new_empty((*rewards.shape, 0)),
+        Postprocessing.ADVANTAGES: (gained - gained.mean()) / gained.std(correction=0).clamp(min=1e-4),
+        Postprocessing.VALUE_TARGETS: gained + experience.values,
+    }

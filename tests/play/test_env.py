@@ -1,0 +1,227 @@
+"""`RBCEnv` agent by agent gives the numbers of `VectorEconomy`, as RLlib wants them."""
+
+import re
+from typing import Any
+
+import numpy
+import pytest
+from gymnasium import spaces
+from ray.rllib.env.env_context import EnvContext
+from ray.rllib.utils.pre_checks.env import check_multiagent_environments
+
+from rbc_rllib.economy import ActionRanges, Actions, EconomyParameters
+from rbc_rllib.play.env import EnvSettings, RBCEnv, group_of, group_spaces
+from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.settings import ConfigError
+from tests.economy.samples import random_actions
+
+SMALL = EconomyParameters(num_consumers=4, num_firms=3, episode_length=5, planner_welfare="total")
+AGENTS = [*(f"consumer_{c}" for c in range(4)), *(f"firm_{f}" for f in range(3)), "planner"]
+
+
+def by_agent(actions: Actions) -> dict[str, Any]:
+    """The actions of one economy as RLlib passes them: units demanded are their own index in the default menu."""
+    chosen: dict[str, Any] = {"planner": int(actions.planner[0])}
+    for c in range(actions.employer.shape[1]):
+        chosen[f"consumer_{c}"] = numpy.array(
+            [*actions.consumption[0, c], actions.hours_index[0, c], actions.employer[0, c]]
+        )
+    for f in range(actions.firm.shape[1]):
+        chosen[f"firm_{f}"] = int(actions.firm[0, f])
+    return chosen
+
+
+def sampled(env: RBCEnv) -> dict[str, Any]:
+    return {agent: space.sample() for agent, space in env.action_spaces.items()}
+
+
+def assert_sees(observations: dict[str, Any], arrays: dict[str, numpy.ndarray]) -> None:
+    """Every agent sees the shared array and its own row of its group's."""
+    assert list(observations) == AGENTS
+    for agent, seen in observations.items():
+        numpy.testing.assert_array_equal(seen["shared"], arrays["shared"][0], err_msg=agent)
+        if agent == "planner":
+            assert "private" not in seen
+        else:
+            group, number = agent.split("_")
+            numpy.testing.assert_array_equal(seen["private"], arrays[group][0, int(number)], err_msg=agent)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_economy_gives_the_numbers_of_the_arrays(seed):
+    rng = numpy.random.default_rng(seed)
+    env, economy = RBCEnv({"economy": SMALL}), VectorEconomy(SMALL, 1)
+    observations, infos = env.reset(seed=seed)
+    assert_sees(observations, economy.reset())
+    assert infos == {}
+    for quarter in range(1, 6):
+        actions = random_actions(SMALL, 1, rng)
+        observations, rewards, terminated, truncated, infos = env.step(by_agent(actions))
+        outcome = economy.step(actions)
+        assert_sees(observations, economy.observe())
+        expected = [*outcome.consumer_reward[0], *outcome.firm_reward[0], outcome.planner_reward[0]]
+        assert list(rewards) == AGENTS
+        assert list(rewards.values()) == [float(value) for value in expected]
+        assert terminated == {"__all__": quarter == 5}
+        assert truncated == {"__all__": False}
+        assert infos == {}
+    assert len(set(rewards.values())) > 4
+
+
+def test_a_float64_economy_is_seen_in_float32(rng):
+    params = SMALL.replace(dtype="float64")
+    env, economy = RBCEnv({"economy": params}), VectorEconomy(params, 1)
+    env.reset()
+    actions = random_actions(params, 1, rng)
+    observations, rewards, *_ = env.step(by_agent(actions))
+    outcome = economy.step(actions)
+    assert_sees(observations, {name: array.astype(numpy.float32) for name, array in economy.observe().items()})
+    assert rewards["firm_1"] == outcome.firm_reward[0, 1]
+    assert all(env.observation_spaces[agent].contains(seen) for agent, seen in observations.items())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("encodings", [("digits",), ("log",), ("digits", "log")])
+@pytest.mark.parametrize(("num_consumers", "num_firms"), [(1, 1), (4, 3)])
+def test_observations_lie_in_the_spaces_and_sampled_actions_are_accepted(num_consumers, num_firms, encodings, dtype):
+    economy = {"num_consumers": num_consumers, "num_firms": num_firms, "episode_length": 5, "dtype": dtype}
+    env = RBCEnv({"economy": economy, "encodings": encodings})
+    observations, _ = env.reset()
+    done = False
+    while not done:
+        assert list(observations) == env.possible_agents
+        for agent, seen in observations.items():
+            assert env.observation_spaces[agent].contains(seen), agent
+        for seed, space in enumerate(env.action_spaces.values()):
+            space.seed(seed)
+        observations, rewards, terminated, _, _ = env.step(sampled(env))
+        assert all(isinstance(reward, float) for reward in rewards.values())
+        done = terminated["__all__"]
+    assert all(env.observation_spaces[agent].contains(seen) for agent, seen in observations.items())
+
+
+def test_agents_and_spaces():
+    env = RBCEnv({"economy": SMALL})
+    assert env.possible_agents == AGENTS
+    assert list(env.observation_spaces) == list(env.action_spaces) == AGENTS
+    for agent in AGENTS:
+        expected = {
+            "consumer": spaces.MultiDiscrete([11, 11, 11, 5, 3]),
+            "firm": spaces.Discrete(30),
+            "planner": spaces.Discrete(36),
+        }[group_of(agent)]
+        assert env.action_spaces[agent] == expected
+    by_group = group_spaces(SMALL)
+    assert set(by_group["consumer"][0].spaces) == {"shared", "private"}
+    assert set(by_group["firm"][0].spaces) == {"shared", "private", "action_mask"}
+    assert set(by_group["planner"][0].spaces) == {"shared", "action_mask"}
+
+
+@pytest.mark.parametrize(("agent", "group"), [("consumer_17", "consumer"), ("firm_0", "firm"), ("planner", "planner")])
+def test_group_of_an_agent(agent, group):
+    assert group_of(agent) == group_of(agent, object(), worker=3) == group
+
+
+def test_an_episode_ends_after_its_length_and_the_next_one_starts_anew(rng):
+    env = RBCEnv({"economy": SMALL})
+    first, _ = env.reset()
+    for _ in range(5):
+        assert env.agents == AGENTS
+        *_, terminated, _, _ = env.step(by_agent(random_actions(SMALL, 1, rng)))
+    assert terminated["__all__"]
+    assert env.agents == []
+    again, _ = env.reset()
+    assert env.agents == AGENTS
+    for agent in AGENTS:
+        for name, values in first[agent].items():
+            numpy.testing.assert_array_equal(again[agent][name], values)
+    assert not env.step(by_agent(random_actions(SMALL, 1, rng)))[2]["__all__"]
+
+
+def test_masks_show_the_restricted_ranges():
+    """Firm choice 5 p + w is price 500 p, wage 11 w; planner choice 6 i + c is income 20% i, corporate 20% c."""
+    env = RBCEnv({"economy": SMALL})
+    env.economy.restrict(
+        ActionRanges(price=(500, 1200), wage=(22, 22), income_tax_rate=(0, 0.2), corporate_tax_rate=(0.75, 1))
+    )
+    allowed = {"firm": [5 + 2, 10 + 2], "planner": [4, 5, 6 + 4, 6 + 5]}
+    observations, _ = env.reset()
+    stepped, *_ = env.step(sampled(env))
+    for agent in AGENTS[4:]:
+        for seen in (observations[agent], stepped[agent]):
+            assert seen["action_mask"].dtype == numpy.uint8
+            assert seen["action_mask"].nonzero()[0].tolist() == allowed[group_of(agent)]
+    assert all("action_mask" not in observations[agent] for agent in AGENTS[:4])
+
+    env.economy.restrict(ActionRanges())
+    stepped, *_ = env.step(sampled(env))
+    assert all(stepped[agent]["action_mask"].all() for agent in AGENTS[4:])
+
+
+def test_reward_scale_divides_the_rewards_of_its_group(rng):
+    scale = {"consumer": 50.0, "firm": 1e5, "planner": 2e3}
+    plain, scaled = RBCEnv({"economy": SMALL}), RBCEnv({"economy": SMALL, "reward_scale": scale})
+    for env in (plain, scaled):
+        env.reset()
+    for _ in range(5):
+        chosen = by_agent(random_actions(SMALL, 1, rng))
+        rewards, divided = plain.step(chosen)[1], scaled.step(chosen)[1]
+        for agent in AGENTS:
+            assert divided[agent] == pytest.approx(rewards[agent] / scale[group_of(agent)], rel=1e-6)
+
+
+def test_rllib_finds_nothing_wrong_with_it():
+    check_multiagent_environments(RBCEnv({"economy": SMALL}))
+
+
+def test_env_config_comes_as_rllib_passes_it():
+    context = EnvContext({"economy": SMALL.model_dump(), "array_library": "numpy"}, worker_index=1)
+    assert RBCEnv(context).settings == EnvSettings(economy=SMALL)
+    assert RBCEnv().settings == RBCEnv(None).settings == EnvSettings()
+
+
+def assert_one_sentence(error: ConfigError) -> None:
+    assert str(error).startswith(f"{error.key} = ")
+    assert str(error).endswith(f"is refused: {error.rule}; {error.fix}.")
+    assert not re.search(r"\. [A-Z]", str(error))
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "words"),
+    [
+        ({"num_env": 3}, "num_env", "write num_envs"),
+        ({"economy": {"num_firm": 3}}, "economy.num_firm", "write num_firms"),
+        ({"economy": {"num_firms": 0}}, "economy.num_firms", "greater than 0"),
+        ({"num_envs": 0}, "num_envs", "greater than 0"),
+        ({"array_library": "torch"}, "array_library", "'auto', 'numpy' or 'cupy'"),
+        ({"encodings": ["digit"]}, "encodings.0", "'digits' or 'log'"),
+        ({"reward_scale": {"consumer": 1.0, "firm": 1.0}}, "reward_scale.planner", "required"),
+    ],
+    ids=str,
+)
+def test_a_wrong_env_config_is_refused(config, key, words):
+    with pytest.raises(ConfigError, match=re.escape(words)) as refusal:
+        RBCEnv(config)
+    assert refusal.value.key == key
+    assert_one_sentence(refusal.value)
+
+
+@pytest.mark.parametrize("missing", [["planner"], ["firm_1"], ["consumer_2", "consumer_3", "firm_0"]], ids=str)
+def test_an_agent_without_an_action_is_refused(missing):
+    env = RBCEnv({"economy": SMALL})
+    env.reset()
+    chosen = {agent: action for agent, action in sampled(env).items() if agent not in missing}
+    with pytest.raises(ConfigError, match=f"{len(missing)} are missing, first {missing[0]}") as refusal:
+        env.step(chosen)
+    assert refusal.value.key == "action_dict"
+    assert_one_sentence(refusal.value)
+
+
+def test_several_economies_are_stepped_as_arrays_only(rng):
+    env = RBCEnv({"economy": SMALL, "num_envs": 2})
+    assert env.economy.step(random_actions(SMALL, 2, rng)).firm_reward.shape == (2, 3)
+    for act in (env.reset, lambda: env.step({})):
+        with pytest.raises(ConfigError, match="plays one economy") as refusal:
+            act()
+        assert (refusal.value.key, refusal.value.value) == ("num_envs", 2)
+        assert_one_sentence(refusal.value)

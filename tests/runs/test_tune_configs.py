@@ -1,0 +1,116 @@
+"""Every sweep draws experiments that are valid, and its trials have folders of their own."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ray.tune.search.variant_generator import generate_variants
+
+from rbc_rllib.curriculum import Curriculum
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.runs.command_line import find_sweep
+from rbc_rllib.runs.launch import Sweep, trial_name
+from rbc_rllib.runs.trial import experiment_of
+from rbc_rllib.settings import ConfigError
+from tests.small import SMALL
+
+NAMES = ["quickstart", "smoke", "open_economy", "closed_economy", "tax_baselines", "curriculum_search"]
+
+
+def drawn(sweep: Sweep, times: int = 1) -> list[dict]:
+    """The configs of the trials of `times` draws."""
+    return [config for _ in range(times) for _, config in generate_variants(sweep.param_space)]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_draw_is_a_valid_experiment(name):
+    sweep = find_sweep(name)
+    configs = drawn(sweep, times=20 if sweep.search_space else 1)
+    experiments = [experiment_of(config) for config in configs]
+    assert {experiment.name for experiment in experiments} == {experiment.name for experiment in sweep.experiments}
+    folders = [
+        trial_name(SimpleNamespace(trial_id=f"abc_{number:05d}", config=config))
+        for number, config in enumerate(configs)
+    ]
+    assert len(set(folders)) == len(folders)
+
+
+def test_the_quickstart_compares_the_whole_curriculum_with_none_at_full_size():
+    full, plain = find_sweep("quickstart").experiments
+    assert full.economy == plain.economy
+    assert (full.economy.num_consumers, full.economy.num_firms, full.economy.planner_welfare) == (100, 10, "consumer")
+    assert full.learning == plain.learning
+    for moment in (0, 10**5, 10**7):
+        stage = plain.curriculum.at(moment)
+        assert stage.trainable_groups == ("consumer", "firm", "planner")
+        assert stage.labor_disutility_scale == 1
+        assert stage.entropy_coeff == plain.curriculum.at(0).entropy_coeff
+        assert stage.ranges == plain.curriculum.final().ranges
+
+
+def test_the_tax_baselines_differ_in_their_taxes_only():
+    experiments = find_sweep("tax_baselines").experiments
+    assert len(experiments) == 18
+    by_seed = [experiments[start : start + 6] for start in (0, 6, 12)]  # whole comparisons, one after the other
+    for seed, group in enumerate(by_seed):
+        assert [experiment.seed for experiment in group] == [seed] * 6
+        assert [experiment.name for experiment in group] == [experiment.name for experiment in by_seed[0]]
+    for experiment in experiments:
+        taxes = {"fixed_income_tax_rate": None, "fixed_corporate_tax_rate": None}
+        assert experiment.curriculum.replace(**taxes) == Curriculum()
+        assert experiment.replace(name="any", seed=0, curriculum=Curriculum()) == ExperimentConfig(name="any")
+        assert (experiment.economy.export_market, experiment.economy.planner_welfare) == (True, "consumer")
+
+
+def test_fixed_taxes_are_on_the_menu_and_leave_the_planner_no_choice():
+    rates = set()
+    for experiment in find_sweep("tax_baselines").experiments:
+        final, curriculum = experiment.curriculum.final(), experiment.curriculum
+        if experiment.name == "learned_taxes":
+            assert final.ranges.income_tax_rate == final.ranges.corporate_tax_rate == (0.0, 1.0)
+            assert "planner" in final.trainable_groups
+            continue
+        rate = curriculum.fixed_income_tax_rate
+        rates.add((experiment.name, rate))
+        assert rate in experiment.economy.tax_choices
+        assert final.ranges.income_tax_rate == final.ranges.corporate_tax_rate == (rate, rate)
+        assert final.trainable_groups == ("consumer", "firm")
+        before = curriculum.at(int(curriculum.tax_range_start * curriculum.total_env_steps))
+        assert before.ranges.income_tax_rate == before.ranges.corporate_tax_rate == (0.0, 0.0)
+    fixed = {("no_taxes", 0.0), *((f"fixed_taxes_{percent}", percent / 100) for percent in (20, 40, 60, 80))}
+    assert rates == fixed
+
+
+def test_the_search_space_moves_the_experiment():
+    drawn_experiments = [experiment_of(config) for config in drawn(find_sweep("curriculum_search"), times=20)]
+    for value in (
+        lambda e: e.seed,
+        lambda e: e.curriculum.staged_training,
+        lambda e: e.curriculum.firm_range_end,
+        lambda e: e.learning.learning_rate.planner,
+    ):
+        assert len({value(experiment) for experiment in drawn_experiments}) > 1
+
+
+def test_a_value_that_is_set_is_no_longer_searched():
+    sweep = find_sweep("curriculum_search").with_values({"curriculum.firm_range_end": 0.1})
+    assert {experiment_of(config).curriculum.firm_range_end for config in drawn(sweep, times=5)} == {0.1}
+
+
+def test_defaults_that_depend_on_the_number_of_agents_follow_a_sampled_number():
+    sweep = Sweep((SMALL,), search_space={"economy.num_consumers": 50, "economy.num_firms": 4})
+    (experiment,) = (experiment_of(config) for config in drawn(sweep))
+    assert experiment.economy.initial_firm_budget == 22000 * 50
+    assert len(experiment.economy.initial_capital) == 4
+
+
+def test_experiments_of_one_name_and_seed_are_refused():
+    with pytest.raises(ConfigError, match=r"small.*own name and seed"):
+        _ = Sweep((SMALL, SMALL)).param_space

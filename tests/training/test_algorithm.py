@@ -1,0 +1,315 @@
+"""`EconomyPPO`: weights reach every runner, a seed gives the same numbers, a restored run goes on, NaN ends it."""
+
+import copy
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import tree
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from callbacks import curriculum_callbacks
+from rbc_rllib import arrays, env_runner
+from rbc_rllib.economy import GROUPS
+from rbc_rllib.play.numerics import NumericsError
+from rbc_rllib.runs.trial import Trial
+from rbc_rllib.training.algorithm import algorithm_config
+from rbc_rllib.training.env_runner import weights_hash
+from tests.small import SMALL, build, changed, weights
+
+pytestmark = pytest.mark.usefixtures("ray_on_this_machine")
+
+NOT_REPRODUCIBLE = ("time", "date", "timestamp", "pid", "agent_steps_per_second", "seconds_left", "iterations_since")
+
+
+def reported(result: dict, prefix: str = "") -> dict:
+    """The flat part of a trial's report that a seed determines."""
+    flat = {}
+    for key, value in result.items():
+        if isinstance(value, dict):
+            flat |= reported(value, f"{prefix}{key}/")
+        elif not any(word in key for word in NOT_REPRODUCIBLE):
+            flat[prefix + key] = None if value != value else value  # NaN where a group does not learn yet
+    return flat
+
+
+def trial(values: dict | None = None) -> Trial:
+    return Trial({"experiment": SMALL.model_dump(mode="json"), "values": values or {}})
+
+
+@pytest.mark.parametrize(("runners", "learners"), [(0, 0), (1, 1), (2, 2)])
+def test_new_weights_reach_every_runner_in_each_iteration(runners, learners):
+    resources = {"resources.num_env_runners": runners, "resources.num_learners": learners}
+    experiment = SMALL.with_values(resources | {"learning.updates_per_iteration": 1})
+    algorithm = build(experiment)
+    hashes = []
+    for _ in range(3):
+        acting_next = weights_hash(algorithm.learner_group.get_weights())
+        result = algorithm.train()
+        acted = algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: runner.weights_hash(), local_env_runner=runners == 0
+        )
+        assert acted == [acting_next] * max(1, runners)
+        hashes.append(acting_next)
+        assert math.isfinite(result["learners"]["consumer"]["total_loss"])
+        assert result["num_env_steps_sampled_lifetime"] == len(hashes) * experiment.env_steps_per_update
+    assert len(set(hashes)) == 3
+    if learners == 2:
+        on_learners = algorithm.learner_group.foreach_learner(lambda learner: weights_hash(learner.module.get_state()))
+        assert len({answer.get() for answer in on_learners}) == 1
+    algorithm.stop()
+
+
+WAITING = {f"aten::{name}" for name in ("_local_scalar_dense", "is_nonzero", "nonzero", "index", "equal")}
+
+
+class NoWaiting(TorchDispatchMode):
+    """Forbids what would make a GPU wait for the host: scalars that are read, shapes that depend on values."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function._schema.name
+        assert name not in WAITING, name
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("read", [lambda x: x.item(), lambda x: bool(x.any()), lambda x: x[x > 0], torch.nonzero])
+def test_waiting_would_be_noticed(read):
+    with NoWaiting(), pytest.raises(AssertionError, match="aten::"):
+        read(torch.ones(1))
+
+
+def test_nothing_passes_through_the_host_between_economy_and_learner(monkeypatch):
+    """All that lies between, with the learner in the runner's process: bridge, networks, advantages, batch."""
+    algorithm = build()
+    runner = algorithm.env_runner
+
+    def forbidden(*_):
+        pytest.fail("an array was brought to the host")
+
+    for module in (env_runner, arrays):
+        monkeypatch.setattr(module, "to_numpy", forbidden)
+    for method in ("numpy", "cpu", "tolist", "__array__"):
+        monkeypatch.setattr(torch.Tensor, method, forbidden)
+    monkeypatch.setattr(runner, "_log", lambda *_: None)  # the indicators, which are brought there in one transfer
+    with NoWaiting():
+        (batch,) = runner.sample(env_steps=0)
+    monkeypatch.undo()
+    leaves = tree.flatten({group: dict(columns) for group, columns in batch.policy_batches.items()})
+    assert leaves
+    assert all(isinstance(leaf, torch.Tensor) for leaf in leaves)
+    algorithm.stop()
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({"num_gpus_per_learner": 1}, [1]),  # one process, one GPU: economy, runner and learner share it
+        ({"num_gpus_per_learner": 1, "num_learners": 1}, [0]),
+        ({"num_gpus_per_env_runner": 0.5, "num_env_runners": 2, "num_gpus_per_learner": 1}, [0, 0.5]),
+    ],
+)
+def test_runners_get_the_gpus_that_are_meant_for_them(resources, expected, monkeypatch):
+    asked = []
+    monkeypatch.setattr(env_runner, "get_device", lambda config, gpus: asked.append(gpus) or torch.device("cpu"))
+    config = algorithm_config(SMALL.with_values({f"resources.{key}": value for key, value in resources.items()}))
+    for index in range(len(expected)):
+        env_runner.BatchedEnvRunner(config=config, worker_index=index)
+    assert asked == expected
+
+
+def test_a_lost_runner_is_replaced_and_told_the_stage_and_the_weights():
+    experiment = SMALL.with_values({"resources.num_env_runners": 2, "learning.updates_per_iteration": 1})
+    config = algorithm_config(experiment).fault_tolerance(restart_failed_env_runners=True)
+    algorithm = config.callbacks(curriculum_callbacks(experiment.curriculum)).build_algo()
+    algorithm.train()
+    runners = algorithm.env_runner_group
+    (victim,) = runners.foreach_env_runner(lambda r: os.getpid(), local_env_runner=False, remote_worker_ids=[1])
+    os.kill(victim, signal.SIGKILL)
+    give_up = time.monotonic() + 120
+    algorithm.train()
+    assert runners.num_healthy_remote_workers() < 2
+    while runners.num_healthy_remote_workers() < 2 and time.monotonic() < give_up:
+        algorithm.train()
+    before = weights_hash(algorithm.learner_group.get_weights())
+    algorithm.train()
+    assert runners.foreach_env_runner(lambda r: r.weights_hash(), local_env_runner=False) == [before] * 2
+    scales = runners.foreach_env_runner(lambda r: r.env.economy.labor_disutility_scale, local_env_runner=False)
+    present = experiment.curriculum.at(algorithm.env_steps).labor_disutility_scale
+    assert scales == [present] * 2
+    algorithm.stop()
+
+
+def test_a_seed_reproduces_every_metric_and_another_seed_does_not():
+    results = []
+    for seed in (3, 3, 4):
+        one = trial({"seed": seed})
+        results.append([reported(one.train()) for _ in range(3)])
+        one.stop()
+    assert results[0] == results[1]
+    assert results[0] != results[2]
+
+
+def test_a_seed_gives_the_same_weights_in_every_process():
+    """Whatever order Python's hash seed gives to sets of strings."""
+    program = (
+        "from tests.small import *; import rbc_rllib.training.env_runner as r; print(r.weights_hash(weights(build())))"
+    )
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed, "RAY_ADDRESS": "local"},
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()[-1]
+        for seed in ("1", "2")
+    }
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("split", [3, 7])
+def test_a_restored_run_equals_one_in_one_go(tmp_path, split):
+    """Over the stages' boundaries, with firms in debt, so that the penalty moves too."""
+    values = {"economy.initial_firm_budget": 0.0, "curriculum.debt_penalty_step": 1e-3}
+    whole = trial(values)
+    expected = [reported(whole.train()) for _ in range(10)]
+    expected_weights = weights(whole)
+    expected_optimizers = copy.deepcopy(whole.learner_group._learner._get_optimizer_state())
+    whole.stop()
+
+    first = trial(values)
+    halves = [reported(first.train()) for _ in range(split)]
+    first.save_checkpoint(str(tmp_path))
+    first.stop()
+    second = trial(values)
+    second.load_checkpoint(str(tmp_path))
+    halves += [reported(second.train()) for _ in range(10 - split)]
+
+    assert halves == expected
+    assert expected[-1]["curriculum/penalty_coefficient"] > 0
+    assert len({report["curriculum_stage"] for report in expected}) >= 3
+    assert changed(expected_weights, weights(second)) == set()
+    optimizers = second.learner_group._learner._get_optimizer_state()
+    tree.map_structure(np.testing.assert_array_equal, optimizers, expected_optimizers)
+    second.stop()
+
+
+def test_frozen_groups_stay_bitwise_the_same_until_their_stage():
+    algorithm = build()
+    trained = []
+    for _ in range(10):
+        before = weights(algorithm)
+        groups = set(SMALL.curriculum.at(algorithm.env_steps).trainable_groups)
+        algorithm.train()
+        assert changed(before, weights(algorithm)) == groups
+        trained.append(groups)
+    assert trained[0] == {"consumer"}
+    assert trained[-1] == set(GROUPS)
+    algorithm.stop()
+
+
+def batch_and_loss_inputs(algorithm):
+    (batch,) = algorithm.env_runner.sample(env_steps=0)
+    return batch
+
+
+def test_rows_with_an_inner_agent_axis_give_the_gradient_of_rows_of_single_agents():
+    """The stock learner's loss is elementwise: it does not care what a row is."""
+    inner, flat = build(), build()
+    batch = batch_and_loss_inputs(inner)
+    rows = {}
+    for group, columns in batch.policy_batches.items():
+        agents = columns[Postprocessing.ADVANTAGES].shape[1]
+        observation = columns[Columns.OBS]
+        spread = {"shared": observation["shared"].repeat_interleave(agents, 0)}
+        if group != "planner":
+            spread["private"] = observation["private"].flatten(0, 1)
+        if "action_mask" in observation:
+            spread["action_mask"] = observation["action_mask"].repeat_interleave(agents, 0)
+        others = {name: value.flatten(0, 1) for name, value in columns.items() if name != Columns.OBS}
+        rows[group] = SampleBatch({Columns.OBS: spread, **others})
+    for algorithm, one_batch in ((inner, batch), (flat, MultiAgentBatch(rows, env_steps=batch.env_steps()))):
+        learner = algorithm.learner_group._learner
+        learner.config.multi_agent(policies_to_train=list(GROUPS))
+        forward = learner.module.forward_train(one_batch.policy_batches)
+        losses = learner.compute_losses(fwd_out=forward, batch=one_batch.policy_batches)
+        learner.compute_gradients(losses)
+    pairs = zip(
+        inner.learner_group._learner._params.values(), flat.learner_group._learner._params.values(), strict=True
+    )
+    for one, other in pairs:
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+    inner.stop()
+    flat.stop()
+
+
+def test_policy_gradient_is_one_unclipped_pass_over_the_batch():
+    """Its first step is the gradient of -mean(advantage * logp), not clipped, whatever the clip parameter."""
+    algorithm = build(SMALL.with_values({"learning.algorithm": "policy_gradient", "learning.value_loss_coeff": 0.0}))
+    config = algorithm.config
+    assert (config.num_epochs, config.minibatch_size) == (1, None)
+    learner = algorithm.learner_group._learner
+    learner.entropy_coeff_schedulers_per_module["consumer"]._curr_value = 0.0
+    batch = batch_and_loss_inputs(algorithm).policy_batches
+    consumers = {"consumer": batch["consumer"]}
+    learner.compute_gradients(learner.compute_losses(fwd_out=learner.module.forward_train(consumers), batch=consumers))
+    module = learner.module["consumer"].unwrapped()
+    got = {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+    module.zero_grad()
+    forward = module.forward_train(batch["consumer"])
+    distribution = module.get_train_action_dist_cls().from_logits(forward[Columns.ACTION_DIST_INPUTS])
+    logp = distribution.logp(batch["consumer"][Columns.ACTIONS])
+    (-(batch["consumer"][Postprocessing.ADVANTAGES] * logp).mean()).backward()
+    wanted = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    for name in wanted:
+        torch.testing.assert_close(got[name], wanted[name], rtol=1e-4, atol=1e-7)
+    before = weights(algorithm)
+    algorithm.train()
+    assert "consumer" in changed(before, weights(algorithm))
+    algorithm.stop()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_nan_in_a_group_stops_training_and_is_named(group):
+    algorithm = build(SMALL.with_values({"curriculum.staged_training": False}))
+    algorithm.train()
+
+    def spoil(learner):
+        with torch.no_grad():
+            learner.module[group].unwrapped().value_head.weight[0, 0] = float("nan")
+
+    algorithm.learner_group.foreach_learner(spoil)
+    with pytest.raises(NumericsError, match=rf"^{group}: .* is not finite .* after 96 env steps"):
+        algorithm.train()
+    algorithm.stop()
+
+
+def test_an_economy_that_leaves_the_finite_numbers_stops_training():
+    with np.errstate(all="ignore"):
+        exploding = SMALL.with_values({"economy.total_factor_productivity": 1e38, "economy.num_firms": 2})
+        algorithm = build(exploding)
+        with pytest.raises(NumericsError, match=r"^(consumer|firm|planner): \w+ is not finite \(quarter \d"):
+            algorithm.train()
+    algorithm.stop()
+
+
+def test_consumers_in_a_batch_are_as_many_as_asked_for():
+    for wanted, kept in ((2, 2), (None, 6), (50, 6)):
+        algorithm = build(SMALL.with_values({"learning.trained_consumers": wanted}))
+        (batch,) = algorithm.env_runner.sample(env_steps=0)
+        assert batch.policy_batches["consumer"][Postprocessing.ADVANTAGES].shape == (32, kept)
+        assert batch.policy_batches["firm"][Postprocessing.ADVANTAGES].shape == (32, 3)
+        assert batch.policy_batches["planner"][Postprocessing.ADVANTAGES].shape == (32, 1)
+        assert batch.env_steps() == 32
+        algorithm.stop()

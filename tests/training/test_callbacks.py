@@ -1,0 +1,100 @@
+"""The curriculum's way to environments, learners and checkpoints, through our algorithm and through RLlib's own."""
+
+import math
+
+import pytest
+
+from callbacks import curriculum_callbacks
+from callbacks.stage_callback import economies_of
+from rbc_rllib.economy import GROUPS
+from rbc_rllib.runs.trial import Trial
+from rbc_rllib.training.algorithm import lifetime_env_steps, stock_config
+from tests.small import SMALL, build, changed, weights
+
+pytestmark = pytest.mark.usefixtures("ray_on_this_machine")
+
+STOCK = SMALL.with_values({"economy.num_consumers": 2, "learning.economies_per_update": 2})
+"""8 env steps an iteration of RLlib's own PPO."""
+
+
+def build_stock():
+    return stock_config(STOCK, curriculum_callbacks(STOCK.curriculum)).build_algo()
+
+
+def entropy_coefficients(algorithm) -> dict[str, float]:
+    schedulers = algorithm.learner_group._learner.entropy_coeff_schedulers_per_module
+    return {group: schedulers[group].get_current_value() for group in GROUPS}
+
+
+@pytest.mark.parametrize(("make", "experiment"), [(build, SMALL), (build_stock, STOCK)], ids=["ours", "stock"])
+def test_the_stage_of_the_lifetime_env_steps_reaches_economies_and_learners(make, experiment):
+    algorithm = make()
+    seen = set()
+    for iteration in range(5):
+        stage = experiment.curriculum.at(lifetime_env_steps(algorithm))
+        (economies,) = algorithm.env_runner_group.foreach_env_runner(lambda runner: list(economies_of(runner)))
+        assert economies
+        for economy in economies:
+            assert economy.ranges == stage.ranges
+            assert economy.labor_disutility_scale == stage.labor_disutility_scale
+        assert entropy_coefficients(algorithm) == pytest.approx(stage.entropy_coeff)
+        assert algorithm.learner_group._learner.config.policies_to_train == list(stage.trainable_groups)
+        before = weights(algorithm)
+        algorithm.train()
+        assert changed(before, weights(algorithm)) == set(stage.trainable_groups), iteration
+        seen.add(stage.ranges.price)
+    assert lifetime_env_steps(algorithm) > 0
+    assert len(seen) > 1
+    algorithm.stop()
+
+
+def test_evaluation_sees_the_economy_itself_and_training_goes_on_as_before():
+    algorithm = build()
+    seen = []
+    runner = algorithm.env_runner
+    play = runner.sample
+    runner.sample = lambda **kwargs: (
+        seen.append((runner.env.economy.ranges, runner.env.economy.labor_disutility_scale)),
+        play(**kwargs),
+    )[1]
+    algorithm.train()
+    training = (runner.env.economy.ranges, runner.env.economy.labor_disutility_scale)
+    del seen[:]
+    for callback in algorithm.callbacks:
+        callback.on_evaluate_start(algorithm=algorithm)
+    runner.sample(num_episodes=8)
+    for callback in algorithm.callbacks:
+        callback.on_evaluate_end(algorithm=algorithm)
+    final = SMALL.curriculum.final()
+    assert seen == [(final.ranges, final.labor_disutility_scale)]
+    assert (runner.env.economy.ranges, runner.env.economy.labor_disutility_scale) == training
+    assert final.ranges != training[0]
+    algorithm.stop()
+
+
+def test_rllibs_own_evaluation_works_with_the_batched_runner():
+    from rbc_rllib.training.algorithm import algorithm_config
+
+    config = algorithm_config(SMALL, curriculum_callbacks(SMALL.curriculum))
+    config.evaluation(evaluation_interval=1, evaluation_duration=8, evaluation_duration_unit="episodes")
+    algorithm = config.build_algo()
+    result = algorithm.train()
+    assert result["evaluation"]["env_runners"]["num_episodes"] == 8
+    assert math.isfinite(result["evaluation"]["env_runners"]["economy"]["social_welfare"])
+    algorithm.stop()
+
+
+def test_dual_ascent_raises_the_penalty_while_firms_are_in_debt_and_only_then():
+    values = {"economy.initial_firm_budget": 0.0, "curriculum.debt_penalty_step": 1e-3}
+    indebted = Trial({"experiment": SMALL.model_dump(), "values": values})
+    expected = 0.0
+    for _ in range(3):
+        (economy,) = economies_of(indebted.env_runner)
+        assert economy.penalty_increase == pytest.approx(expected)
+        result = indebted.train()
+        assert result["economy"]["firm_debt"] > 0
+        expected += 1e-3 * result["economy"]["firm_debt"]
+    indebted.stop()
+    solvent = Trial({"experiment": SMALL.model_dump(), "values": {}})
+    assert [solvent.train()["curriculum"]["penalty_coefficient"] for _ in range(2)] == [0.0, 0.0]
+    solvent.stop()
