@@ -78,11 +78,3 @@ def seed_values(trials: Sequence[Trial], name: str) -> numpy.ndarray:
 def over_seeds(trials: Sequence[Trial], name: str) -> Interval:
     """Mean and bootstrap interval of an indicator over the seeds of one treatment; the same at every call."""
     return mean_interval(seed_values(trials, name), numpy.random.default_rng(BOOTSTRAP_SEED))
-
-
-def chosen_rate(mean_rate: float, quarters: int) -> float:
-    """The mean tax rate over the quarters for which it was chosen, from the mean over all `quarters`.
-
-    In the first quarter the rate is given, and 0: rate = mean * T / (T - 1).
-    """
-    return mean_rate * quarters / (quarters - 1) if quarters > 1 else math.nan

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from analysis.intervals import Interval
-from analysis.metrics import chosen_rate, indicator, measured, over_seeds, seeds, source, verdict
+from analysis.metrics import indicator, measured, over_seeds, seeds, source, verdict
 from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment
 from analysis.writing import count, listed, numbered
@@ -135,10 +135,8 @@ def _living_sentences(alive: Sequence[Trial], chosen: Sequence[Trial]) -> list[s
     share = over_seeds(alive, "trivial_share").mean
     partly = f", though {BY_NAME['trivial_share'].text(share)} of the episodes are" if share >= 0.005 else ""
     first = alive[0]
-    quarters = first.economy_parameters.episode_length
     income, corporate = (
-        BY_NAME[name].text(chosen_rate(over_seeds(alive, name).mean, quarters))
-        for name in ("income_tax_rate", "corporate_tax_rate")
+        BY_NAME[name].text(over_seeds(alive, name).mean) for name in ("income_tax_rate", "corporate_tax_rate")
     )
     taxes = "taxes are fixed: " if first.fixed_tax_rates else "the planner sets "
     return [

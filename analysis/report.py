@@ -9,6 +9,7 @@ replaced.
 """
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from analysis.results import Trial, by_treatment, load_trials
 from analysis.rollout import save_rollout
 from analysis.training import training_figure
 from analysis.welfare import write_welfare
-from rbc_rllib.settings import ConfigError
+from rbc_rllib.settings import ConfigError, refused
 
 NOTE = (
     "Means a quarter over whole episodes and over seeds, trivial ones included; [low, high] is the 95% bootstrap"
-    " interval over seeds. Prices, wages and tax rates count the first quarter too, in which they are given."
+    " interval over seeds. Prices and wages count the first quarter too, in which they are given; tax rates do not."
 )
 
 
@@ -38,14 +39,14 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> str:
     table = comparison_table(trials)
     table.to_csv(out / "comparison.csv")
     save(training_figure(trials), out / "training.png")
-    rollouts = {trial.path: _draw_rollout(trial, folder, out) for trial in trials if trial.rollout}
+    rollouts = {trial.path: _rollout_image(trial, folder, out) for trial in trials if trial.rollout}
 
-    welfare = _welfare(trials, out)
+    welfare, welfare_image = _welfare(trials, out)
     text = f"{markdown_table(table)}\n\n{NOTE}\n\n{narrative(trials)}\n{welfare}"
     sections = [
         f"# {folder.resolve().name}",
         text,
-        "![Welfare by treatment](welfare.png)" if welfare else "",
+        welfare_image,
         "## Training",
         "![Training curves](training.png)",
         *_rollout_section(trials, {path: image.relative_to(out).as_posix() for path, image in rollouts.items()}),
@@ -54,17 +55,27 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> str:
     return text
 
 
-def _welfare(trials: Sequence[Trial], out: Path) -> str:
-    """The section on learned and fixed taxes; empty where the trials cannot be compared so."""
+def _welfare(trials: Sequence[Trial], out: Path) -> tuple[str, str]:
+    """The section on learned and fixed taxes and its image; why there is no comparison, where there is none. Empty where
+    all taxes are of one kind."""
+    if len({trial.fixed_tax_rates is None for trial in trials}) < 2:
+        return "", ""
     try:
-        return f"\n## Welfare\n\n{write_welfare(trials, out)}\n"
-    except ConfigError:
-        return ""
+        text, image = write_welfare(trials, out), "![Welfare by treatment](welfare.png)"
+    except ConfigError as error:
+        text, image = f"No comparison of learned and fixed taxes: {error}", ""
+    return f"\n## Welfare\n\n{text}\n", image
 
 
-def _draw_rollout(trial: Trial, folder: Path, out: Path) -> Path:
-    image = out / trial.path.relative_to(folder) / "rollout.png"
-    return save_rollout(trial.path / "rollout.npz", image, trial.economy_parameters)
+def _rollout_image(trial: Trial, folder: Path, out: Path) -> Path:
+    """The figure that the evaluation drew, copied where the report goes elsewhere; drawn where it is missing."""
+    drawn, image = trial.path / "rollout.png", out / trial.path.relative_to(folder) / "rollout.png"
+    if not drawn.is_file():
+        return save_rollout(trial.path / "rollout.npz", image, trial.economy_parameters)
+    if drawn.resolve() != image.resolve():
+        image.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(drawn, image)
+    return image
 
 
 def _rollout_section(trials: Sequence[Trial], images: dict[Path, str]) -> list[str]:
@@ -93,10 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="results/<experiment>, or one trial's folder")
     parser.add_argument("--out", type=Path, help="where to write the report (default: into FOLDER)")
     chosen = parser.parse_args(arguments)
-    try:
+    with refused(parser):
         print(write_report(chosen.folder, chosen.out), end="")
-    except ConfigError as error:
-        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

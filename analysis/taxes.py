@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy
 
 from analysis.intervals import CONFIDENCE, Interval, t_interval
-from analysis.metrics import chosen_rate, indicator, seed_values, seeds, verdict
+from analysis.metrics import indicator, seed_values, seeds, verdict
 from analysis.results import Trial, by_treatment, differing_settings
 from analysis.writing import plain
 from rbc_rllib.economy.planner import social_welfare
@@ -74,8 +74,7 @@ class Treatment:
 
     def mean_rate(self, name: str) -> float:
         """Mean of `income_tax_rate` or `corporate_tax_rate` over seeds and over the quarters after the first."""
-        quarters = self.trials[0].economy_parameters.episode_length
-        return chosen_rate(float(seed_values(self.trials, name).mean()), quarters)
+        return float(seed_values(self.trials, name).mean())
 
     def record(self) -> dict[str, Any]:
         """For JSON."""

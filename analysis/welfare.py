@@ -25,7 +25,7 @@ from analysis.quantities import BY_NAME, Quantity
 from analysis.results import Trial, load_trials
 from analysis.taxes import DEFINITIONS, Comparison, Definition, Difference, Treatment, compare_taxes
 from analysis.writing import count, listed, markdown, numbered
-from rbc_rllib.settings import ConfigError
+from rbc_rllib.settings import refused
 
 WELFARE = BY_NAME["social_welfare"]
 DIFFERENCE = Quantity("difference", "difference", WELFARE.unit, "+z,.1f")
@@ -212,11 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="results/<experiment>, several pooled")
     parser.add_argument("--out", type=Path, help="where to write the comparison (default: into the first FOLDER)")
     chosen = parser.parse_args(arguments)
-    try:
+    with refused(parser):
         trials = {trial.path.resolve(): trial for folder in chosen.folders for trial in load_trials(folder)}
         print(write_welfare(list(trials.values()), chosen.out or chosen.folders[0]))
-    except ConfigError as error:
-        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

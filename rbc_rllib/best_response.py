@@ -21,7 +21,7 @@ import numpy as np
 
 from analysis.gains import Gain, Solution, measure_gain, table, words
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.evaluate import Evaluation, experiment_of_run, play_held_out
+from rbc_rllib.evaluate import Evaluation, play_held_out
 from rbc_rllib.experiment import Deviation, ExperimentConfig, Sweep
 from rbc_rllib.play.modules import untrained_modules
 from rbc_rllib.play.process import prepare_process
@@ -52,7 +52,7 @@ def best_responses(
     episodes: int = DEFAULT_EPISODES,
 ) -> Sweep:
     """One experiment for each checkpoint, deviator and seed; raises `ConfigError` where there can be none."""
-    experiment = experiment_of_run(trial)
+    experiment = ExperimentConfig.of_trial(trial)
     for name, value in (("--seeds", seeds), ("--iterations", iterations), ("--episodes", episodes)):
         if value is not None and value < 1:
             raise ConfigError(name, value, "it must be at least 1", "leave it out to get the default")
@@ -77,7 +77,7 @@ def find_checkpoints(trial: Path, name: str | None = None, along_training: bool 
 
     Raises `ConfigError` where one is missing or does not fit the trial's experiment.
     """
-    experiment, found = experiment_of_run(trial), checkpoints_in(trial)
+    experiment, found = ExperimentConfig.of_trial(trial), checkpoints_in(trial)
     if name is not None:
         names = [path.name for path in found]
         if name not in names:
@@ -126,7 +126,7 @@ def judge(folder: Path, finished: list[Path]) -> str:
     record = {
         "run": str(trial),
         "held_out_episodes": first.evaluation_episodes,
-        "held_out_seed": experiment_of_run(trial).seed,
+        "held_out_seed": ExperimentConfig.of_trial(trial).seed,
         "iterations": first.num_iterations,
         "unit": "reward a quarter and agent",
         "solutions": [solution.record() for solution in solutions],
@@ -146,7 +146,7 @@ def judge(folder: Path, finished: list[Path]) -> str:
 
 
 def _judge_checkpoint(checkpoint: Path, trials: list[tuple[Path, ExperimentConfig]]) -> Solution:
-    run_seed = experiment_of_run(checkpoint.parent).seed
+    run_seed = ExperimentConfig.of_trial(checkpoint.parent).seed
     episodes = trials[0][1].evaluation_episodes
     game = trials[0][1].replace(deviation=None)
     frozen = load_networks(checkpoint, game)
@@ -225,7 +225,7 @@ def main(arguments: list[str] | None = None) -> Any:
     options = command.parse_args(arguments)
     quiet()
     with refused(command):
-        experiment = experiment_of_run(options.run)
+        experiment = ExperimentConfig.of_trial(options.run)
         groups = options.groups or ([] if options.individual else list(experiment.policies))
         for group in groups:
             if group not in GROUPS:

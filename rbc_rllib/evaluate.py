@@ -93,19 +93,9 @@ def evaluate(run: str | Path, episodes: int | None = None, seed: int | None = No
     seed. Writes nothing. Raises `ConfigError` where there is no trial, and for fewer than one episode.
     """
     trial = Path(run)
-    experiment = experiment_of_run(trial)
+    experiment = ExperimentConfig.of_trial(trial)
     modules = load_networks(newest_checkpoint(trial), experiment)
     return play_held_out(experiment, modules, *_episodes_and_seed(experiment, episodes, seed))
-
-
-def experiment_of_run(trial: Path) -> ExperimentConfig:
-    """The experiment of a trial's folder; raises `ConfigError` where it is none."""
-    if not (trial / "config.json").is_file():
-        inside = sorted(path.parent.name for path in trial.glob("*/config.json"))
-        fix = f"name one of the trials in it: {', '.join(inside)}" if inside else "give results/<experiment>/<trial>"
-        rule = f"{trial} is no trial's folder, that is one with a config.json"
-        raise ConfigError("RUN", trial.name, rule, fix)
-    return ExperimentConfig.from_json(trial / "config.json")
 
 
 def play_held_out(
@@ -156,7 +146,7 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     with the experiment's own episodes and seed. Raises `ConfigError` for fewer than one episode and for a negative
     seed.
     """
-    experiment = experiment_of_run(trial_folder)
+    experiment = ExperimentConfig.of_trial(trial_folder)
     checkpoint = newest_checkpoint(trial_folder)
     episodes, seed = _episodes_and_seed(experiment, episodes, seed)
     result = play_held_out(experiment, load_networks(checkpoint, experiment), episodes, seed)

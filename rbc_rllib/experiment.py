@@ -157,6 +157,16 @@ class ExperimentConfig(Settings):
         return -(-self.curriculum.total_env_steps // per_iteration)
 
     @classmethod
+    def of_trial(cls, trial: Path) -> Self:
+        """The experiment of a trial's folder; raises `ConfigError` where it is none."""
+        if not (trial / "config.json").is_file():
+            inside = sorted(path.parent.name for path in trial.glob("*/config.json"))
+            fix = f"name one of the trials in it: {', '.join(inside)}" if inside else "give results/<sweep>/<trial>"
+            rule = f"{trial} is no trial's folder, that is one with a config.json"
+            raise ConfigError("RUN", trial.name, rule, fix)
+        return cls.from_json(trial / "config.json")
+
+    @classmethod
     def from_json(cls, path: Path) -> Self:
         """The config saved in a trial's folder."""
         return cls(**json.loads(path.read_text()))

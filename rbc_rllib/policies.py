@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from rbc_rllib.economy.actions import group_sizes, tax_choice
-from rbc_rllib.evaluate import experiment_of_run
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.parallel import ParallelEconomy, parallel_env
@@ -113,7 +112,7 @@ def load_policies(run: str | Path, checkpoint: str | None = None) -> Policies:
 
     Raises `ConfigError` where there is no such trial or checkpoint, or where it does not fit the trial.
     """
-    experiment = experiment_of_run(Path(run))
+    experiment = ExperimentConfig.of_trial(Path(run))
     folder = newest_checkpoint(Path(run)) if checkpoint is None else Path(run) / checkpoint
     return Policies(experiment, load_networks(folder, experiment))
 

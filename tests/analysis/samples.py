@@ -25,8 +25,8 @@ LIVING = {
     "exports": 60.0,
     "price": 2000.0,
     "wage": 9.0,
-    "income_tax_rate": 0.018,
-    "corporate_tax_rate": 0.72,
+    "income_tax_rate": 0.02,
+    "corporate_tax_rate": 0.8,
     "trivial_share": 0.0,
 }
 DEAD = dict.fromkeys(LIVING, 0.0) | {"price": 1200.0, "wage": 11.0, "trivial_share": 1.0}

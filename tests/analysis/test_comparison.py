@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from analysis.comparison import comparison_table, markdown_table
-from analysis.metrics import chosen_rate, indicators, measured, seed_values, source, verdict
+from analysis.metrics import indicators, measured, seed_values, source, verdict
 from analysis.quantities import QUANTITIES
 from analysis.results import load_trials
 from rbc_rllib.economy import Actions, EconomyParameters
@@ -79,9 +79,8 @@ def test_the_rate_that_was_chosen_leaves_out_the_first_quarter() -> None:
     states = {key.removeprefix("state/"): values for key, values in data.items() if key.startswith("state/")}
     outcomes = {key.removeprefix("outcome/"): values for key, values in data.items() if key.startswith("outcome/")}
     means = episode_indicators(SMALL, states, outcomes)
-    assert chosen_rate(float(means["income_tax_rate"][0]), SMALL.episode_length) == pytest.approx(0.2)
-    assert chosen_rate(float(means["corporate_tax_rate"][0]), SMALL.episode_length) == pytest.approx(0.8)
-    assert math.isnan(chosen_rate(0.0, 1))
+    assert float(means["income_tax_rate"][0]) == pytest.approx(0.2)
+    assert float(means["corporate_tax_rate"][0]) == pytest.approx(0.8)
 
 
 def test_the_table_has_means_and_intervals_by_treatment(tmp_path: Path) -> None:
@@ -126,7 +125,7 @@ def test_few_treatments_are_columns_of_the_printed_table_and_many_are_rows(tmp_p
     assert cells["numbers from"] == "evaluation"
     assert cells["consumer reward (utility a quarter)"] == "1.50 [1.00, 2.00]"
     assert cells["firm reward (money a quarter)"] == "44,383 [-1,234, 90,000]"
-    assert cells["corporate tax (share)"] == "72% [72%, 72%]"
+    assert cells["corporate tax (share)"] == "80% [80%, 80%]"
 
     for letter in "abcde":
         write_trial(tmp_path, letter, 0, {}, iterations=0)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from analysis.report import main, write_report
-from tests.analysis.samples import DEAD, LIVING, write_trial
+from tests.analysis.samples import DEAD, LIVING, SMALL, write_trial
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,9 +62,41 @@ def test_a_trial_is_reported_in_place_and_again_with_the_same_words(tmp_path: Pa
     assert write_report(folder) == first
 
 
-def test_a_folder_without_trials_ends_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="it holds no trial"):
+def test_table_and_words_give_the_same_tax_rates(tmp_path: Path) -> None:
+    write_trial(tmp_path, "full", 0, LIVING)
+    text = write_report(tmp_path)
+    (row,) = (line for line in text.splitlines() if line.startswith("| corporate tax"))
+    assert row.split("|")[2].strip() == "80%"
+    assert "a corporate tax of 80%" in text
+
+
+def test_a_rollout_that_was_drawn_is_not_drawn_again(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path / "results", "full", 0, LIVING, rollout=True)
+    (folder / "rollout.png").write_bytes(b"drawn by the evaluation")
+    write_report(tmp_path / "results")
+    write_report(tmp_path / "results", tmp_path / "out")
+    for image in (folder / "rollout.png", tmp_path / "out" / folder.name / "rollout.png"):
+        assert image.read_bytes() == b"drawn by the evaluation"
+
+
+def test_taxes_that_cannot_be_compared_are_reported_with_the_reason(tmp_path: Path) -> None:
+    closed = SMALL.replace(export_market=False)
+    fixed = {"fixed_income_tax_rate": 0.2, "fixed_corporate_tax_rate": 0.2}
+    write_trial(tmp_path, "learned", 0, LIVING)
+    assert "## Welfare" not in write_report(tmp_path)
+    write_trial(tmp_path, "fixed", 0, LIVING, economy=closed, curriculum=fixed)
+    text = write_report(tmp_path)
+    assert "No comparison of learned and fixed taxes: " in text
+    assert "theirs differ in economy.export_market" in text
+    assert "welfare.png" not in (tmp_path / "report.md").read_text()
+
+
+def test_a_folder_without_trials_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ending:
         main([str(tmp_path)])
+    assert ending.value.code == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "it holds no trial" in sentence
     assert files(tmp_path) == []
 
 

@@ -226,12 +226,15 @@ def test_folders_are_pooled_and_repeated_seeds_averaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rate", "missing"), [(None, "finished trials with fixed (or no) taxes"), (0.2, "finished trials with learned")]
 )
-def test_a_missing_side_gets_one_sentence(tmp_path: Path, rate: float | None, missing: str) -> None:
+def test_a_missing_side_gets_one_sentence(
+    tmp_path: Path, rate: float | None, missing: str, capsys: pytest.CaptureFixture
+) -> None:
     write(tmp_path, "a", rate, [50.0])
     write(tmp_path, "b", 0.2 if rate is None else None, [50.0], evaluated=False)
     with pytest.raises(SystemExit) as refusal:
         main([str(tmp_path), "--out", str(tmp_path / "out")])
-    (sentence,) = str(refusal.value).splitlines()
+    assert refusal.value.code == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
     for word in ("finished treatments = ['a'] is refused", missing, "rbc_rllib.sweep tax_baselines"):
         assert word in sentence
     assert not (tmp_path / "out").exists()
