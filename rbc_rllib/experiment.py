@@ -13,7 +13,7 @@ from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import GROUPS, EconomyParameters
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
-from rbc_rllib.settings import ConfigError, PerGroup, Settings
+from rbc_rllib.settings import ConfigError, PerGroup, PositivePerGroup, Settings
 
 DEVIATOR = "deviator"
 """Name of the policy of a single agent that has left the policy of its group."""
@@ -34,7 +34,7 @@ class Learning(Settings):
     discount: float = Field(0.9999, ge=0, le=1)
     gae_lambda: float = Field(1.0, ge=0, le=1)
     value_loss_coeff: NonNegativeFloat = 0.5
-    reward_scale: PerGroup = PerGroup(consumer=50.0, firm=1e5, planner=2e3)  # rewards are divided by it
+    reward_scale: PositivePerGroup = PerGroup(consumer=50.0, firm=1e5, planner=2e3)  # rewards are divided by it
     trained_consumers: PositiveInt | None = 25  # drawn per economy for each batch; None trains on all
     hidden_sizes: tuple[PositiveInt, PositiveInt] = (128, 128)
     observation_encodings: tuple[Encoding, ...] = Field(ENCODINGS, min_length=1)
@@ -96,8 +96,8 @@ class Deviation(Settings):
 class ExperimentConfig(Settings):
     """One trial, complete: the same config and seed give the same metrics on a CPU."""
 
-    name: str = Field("full_curriculum", pattern=r"^[A-Za-z0-9_.-]+$")
-    seed: NonNegativeInt = 0
+    name: str = Field("full_curriculum", pattern=r"^[A-Za-z0-9_.+-]+$")
+    seed: int = Field(0, ge=0, lt=2**32)
     economy: EconomyParameters = EconomyParameters()
     curriculum: Curriculum = Curriculum()
     learning: Learning = Learning()
@@ -168,8 +168,12 @@ class ExperimentConfig(Settings):
 
     @classmethod
     def from_json(cls, path: Path) -> Self:
-        """The config saved in a trial's folder."""
-        return cls(**json.loads(path.read_text()))
+        """The config saved in a trial's folder; raises `ConfigError` where it is incomplete."""
+        text = path.read_text()
+        try:
+            return cls(**json.loads(text))
+        except json.JSONDecodeError as error:
+            raise ConfigError(str(path), text, f"it must be complete JSON ({error})", "take another trial") from None
 
     def to_json(self, path: Path) -> None:
         """Save the complete config, defaults included."""

@@ -5,9 +5,9 @@ import difflib
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 
 class ConfigError(ValueError):
@@ -64,6 +64,17 @@ class PerGroup(Settings):
     consumer: float
     firm: float
     planner: float
+
+
+def _all_positive(values: PerGroup) -> PerGroup:
+    for group, value in values:
+        if value <= 0:
+            raise ConfigError(group, value, "it must be greater than 0", "give the size that its rewards have")
+    return values
+
+
+PositivePerGroup = Annotated[PerGroup, AfterValidator(_all_positive)]
+"""Numbers above 0."""
 
 
 def _first_problem(settings: type[Settings], error: ValidationError) -> ConfigError:

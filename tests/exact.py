@@ -11,7 +11,8 @@ from rbc_rllib.economy import GROUPS, Actions, initial_state, step
 from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.economy.observations import observe
 from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
-from rbc_rllib.play.modules import GroupModule, MultiHeadCategorical
+from rbc_rllib.play.distribution import MultiHeadCategorical
+from rbc_rllib.play.modules import GroupModule
 
 
 @dataclass(frozen=True)

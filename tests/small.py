@@ -6,7 +6,8 @@ import numpy as np
 
 from callbacks import curriculum_callbacks
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.training.algorithm import EconomyPPO, algorithm_config
+from rbc_rllib.training.algorithm import EconomyPPO
+from rbc_rllib.training.config import algorithm_config
 
 SMALL = ExperimentConfig(name="small").with_values(
     {
@@ -24,19 +25,19 @@ SMALL = ExperimentConfig(name="small").with_values(
 
 def build(experiment: ExperimentConfig = SMALL) -> EconomyPPO:
     """An algorithm with its curriculum."""
-    return algorithm_config(experiment, curriculum_callbacks(experiment.curriculum)).build_algo()
+    return algorithm_config(experiment, curriculum_callbacks(experiment)).build_algo()
 
 
 def weights(algorithm: Any) -> dict[str, dict[str, np.ndarray]]:
-    """A copy of the learners' weights by group."""
+    """A copy of the learners' weights by policy."""
     state = algorithm.learner_group.get_weights()
-    return {group: {name: np.array(value) for name, value in values.items()} for group, values in state.items()}
+    return {policy: {name: np.array(value) for name, value in values.items()} for policy, values in state.items()}
 
 
 def changed(before: dict, after: dict) -> set[str]:
-    """The groups whose weights differ in any bit."""
+    """The policies whose weights differ in any bit."""
     return {
-        group
-        for group in before
-        if any(not np.array_equal(before[group][name], after[group][name]) for name in before[group])
+        policy
+        for policy in before
+        if any(not np.array_equal(before[policy][name], after[policy][name]) for name in before[policy])
     }

@@ -1,9 +1,6 @@
-"""The array library and its bridge to torch, and the check that a trajectory stays finite."""
+"""The array library and its bridge to torch."""
 
-import pickle
-import platform
 import re
-import resource
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -14,22 +11,16 @@ import numpy
 import pytest
 import torch
 
-from rbc_rllib import arrays
 from rbc_rllib.arrays import (
     array_library,
     from_torch,
-    keep_freed_memory,
-    multiply_with_onednn,
     pull_floats,
     stack,
     sum_inner,
     to_numpy,
     to_torch,
 )
-from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.play.numerics import NumericsError, check_trajectory
 from rbc_rllib.settings import ConfigError
-from tests.economy.samples import play
 
 DTYPES = ("float32", "float64", "int64", "uint8")
 
@@ -159,53 +150,6 @@ def test_the_sum_as_a_product_is_the_sum(axis, xp, rng):
     numpy.testing.assert_allclose(numpy.asarray(to_list(summed)), values.sum(axis), rtol=1e-12)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
-def test_kept_memory_is_not_cleared_by_the_kernel_again():
-    keep_freed_memory()
-
-    def page_faults() -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(20):
-            held = [torch.ones(500_000) for _ in range(8)]  # 2 MB, 488 pages each
-            del held
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    page_faults()
-    assert page_faults() < 20 * 8 * 488 / 10
-
-
-def test_other_c_libraries_are_left_alone(monkeypatch):
-    def no_such_library(name):
-        raise OSError
-
-    for other in (no_such_library, lambda name: SimpleNamespace()):
-        monkeypatch.setattr(arrays.ctypes, "CDLL", other)
-        keep_freed_memory.__wrapped__()
-
-
-@pytest.fixture
-def matmul():
-    """torch's settings of oneDNN's matrix products, put back in the end."""
-    settings = torch.backends.mkldnn.matmul
-    before, settings.fp32_precision = settings.fp32_precision, "none"
-    yield settings
-    settings.fp32_precision = before
-
-
-def test_onednn_multiplies_with_the_precision_of_float32(matmul):
-    one, other = torch.rand((2, 300, 300), generator=torch.Generator().manual_seed(0))
-    exact = one.double() @ other.double()
-    multiply_with_onednn.__wrapped__()
-    torch.testing.assert_close((one @ other).double(), exact, rtol=1e-5, atol=0)
-
-
-@pytest.mark.parametrize(("product", "setting"), [(255.9, "bf16"), (256.0, "none")])
-def test_onednn_is_not_asked_where_it_would_round_to_bfloat16(matmul, monkeypatch, product, setting):
-    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda one, other: torch.tensor([product]))
-    multiply_with_onednn.__wrapped__()
-    assert matmul.fp32_precision == setting
-
-
 def to_list(array: Any) -> list:
     return numpy.from_dlpack(array).tolist()
 
@@ -216,48 +160,3 @@ def test_pull_floats_brings_scalars_of_any_type_in_their_order():
     pulled = pull_floats(values)
     assert list(pulled.items()) == [("b", float(third)), ("a", 2.0**40 + 1), ("c", 1.0)]
     assert {type(value) for value in pulled.values()} == {float}
-
-
-# Numbers that are no longer finite
-
-OWNERS = {
-    "consumer_budget": "consumer",
-    "firm_budget": "firm",
-    "capital": "firm",
-    "inventories": "firm",
-    "consumer_reward": "consumer",
-    "firm_reward": "firm",
-    "planner_reward": "planner",
-}
-
-
-@pytest.fixture
-def trajectory(rng) -> tuple[dict[str, numpy.ndarray], dict[str, numpy.ndarray]]:
-    """States and outcomes [T, E, ...] of an episode at random."""
-    states, outcomes, _ = play(EconomyParameters(num_consumers=3, num_firms=2, episode_length=5), 4, rng)
-    return stack(states[:-1]), stack(outcomes)
-
-
-def test_a_finite_trajectory_passes(trajectory):
-    check_trajectory(*trajectory, env_steps=0)
-
-
-@pytest.mark.parametrize("bad", [numpy.nan, numpy.inf, -numpy.inf])
-@pytest.mark.parametrize(("quantity", "group"), OWNERS.items())
-def test_the_message_names_group_step_and_quantity(quantity, group, bad, trajectory):
-    states, outcomes = trajectory
-    values = states[quantity] if quantity in states else outcomes[quantity]
-    values[(3, 1, *[-1] * (values.ndim - 2))] = bad
-    values[(4, 0, *[0] * (values.ndim - 2))] = bad
-    with pytest.raises(NumericsError) as stop:
-        check_trajectory(states, outcomes, env_steps=12_345)
-    assert str(stop.value) == (
-        f"{group}: {quantity} is not finite (quarter 3 of an episode) after 12,345 env steps; the trial stops."
-    )
-
-
-def test_the_error_passes_between_processes():
-    error = pickle.loads(pickle.dumps(NumericsError("firm", 1600, "capital", "quarter 2 of an episode")))
-    assert isinstance(error, NumericsError)
-    assert isinstance(error, FloatingPointError)
-    assert str(error) == str(NumericsError("firm", 1600, "capital", "quarter 2 of an episode"))

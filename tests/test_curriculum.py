@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rbc_rllib.curriculum import Curriculum, CurriculumStage
 from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.economy.actions import allowed_actions, planner_menu
+from rbc_rllib.economy.actions import allowed_actions, planner_menu, tax_choice
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.settings import ConfigError, PerGroup
 
@@ -169,7 +169,7 @@ def test_nothing_that_was_opened_is_closed_again(curriculum, moments):
     for key in ("income_tax_rate", "corporate_tax_rate"):
         (low, high), (later_low, later_high) = getattr(early.ranges, key), getattr(late.ranges, key)
         assert 0 <= high <= later_high <= 1
-        assert (low, later_low) == ((high, later_high) if curriculum.has_fixed_taxes else (0, 0))
+        assert low == later_low == 0
     assert 0 <= early.labor_disutility_scale <= late.labor_disutility_scale <= 1
     assert set(early.trainable_groups) <= set(late.trainable_groups)
     assert all(early.entropy_coeff[group] >= late.entropy_coeff[group] for group in early.entropy_coeff)
@@ -177,8 +177,7 @@ def test_nothing_that_was_opened_is_closed_again(curriculum, moments):
     assert before["firm"].any()
     assert before["planner"].any()
     assert not (before["firm"] & ~after["firm"]).any()
-    if not curriculum.has_fixed_taxes:
-        assert not (before["planner"] & ~after["planner"]).any()
+    assert not (before["planner"] & ~after["planner"]).any()
 
 
 PARTS = {
@@ -236,38 +235,42 @@ def test_the_first_stage_allows_one_price_one_wage_and_no_taxes():
     assert allowed["planner"].nonzero()[0].tolist() == [0]
 
 
+def imposed(curriculum: Curriculum, env_steps: int) -> list[float]:
+    """The income and the corporate tax rate that a planner with fixed taxes imposes."""
+    choice = tax_choice(MENUS, curriculum.fixed_tax_rates, curriculum.at(env_steps).ranges)
+    return planner_menu(MENUS)[choice].tolist()
+
+
 @pytest.mark.parametrize(
     ("env_steps", "income", "corporate"),
-    [(0, 0, 0), (400, 0, 0), (500, 0.25, 0.25), (560, 0.4, 0.4), (640, 0.4, 0.6), (720, 0.4, 0.8), (1000, 0.4, 0.8)],
+    [(0, 0, 0), (400, 0, 0), (500, 0.2, 0.2), (560, 0.4, 0.4), (640, 0.4, 0.6), (720, 0.4, 0.8), (1000, 0.4, 0.8)],
 )
 def test_fixed_taxes_are_phased_in_by_the_tax_ramp(env_steps, income, corporate):
-    ranges = CURRICULUM.replace(**FIXED).at(env_steps).ranges
-    assert ranges.income_tax_rate == pytest.approx((income, income))
-    assert ranges.corporate_tax_rate == pytest.approx((corporate, corporate))
-    assert (ranges.price, ranges.wage) == (CURRICULUM.at(env_steps).ranges.price, CURRICULUM.at(env_steps).ranges.wage)
+    """The ramp of every planner; of rates between those on the menu the nearest one is imposed."""
+    curriculum = CURRICULUM.replace(**FIXED)
+    assert curriculum.at(env_steps).ranges == CURRICULUM.at(env_steps).ranges
+    assert imposed(curriculum, env_steps) == pytest.approx([income, corporate])
 
 
 @pytest.mark.parametrize("staged_training", [True, False])
 @pytest.mark.parametrize("rates", [(0.4, 0.8), (0.0, 0.0), (1.0, 0.0)])
-def test_a_planner_with_fixed_taxes_is_never_trained_and_ends_with_one_choice(rates, staged_training):
+def test_a_planner_with_fixed_taxes_is_never_trained_and_ends_with_the_given_rates(rates, staged_training):
     curriculum = CURRICULUM.replace(
         fixed_income_tax_rate=rates[0], fixed_corporate_tax_rate=rates[1], staged_training=staged_training
     )
-    assert curriculum.has_fixed_taxes
-    assert not CURRICULUM.has_fixed_taxes
+    assert curriculum.fixed_tax_rates == rates
+    assert CURRICULUM.fixed_tax_rates is None
     for moment in MOMENTS:
         others = [group for group in CURRICULUM.at(moment).trainable_groups if group != "planner"]
         assert list(curriculum.at(moment).trainable_groups) == (others if staged_training else ["consumer", "firm"])
     assert curriculum.final().name == "fixed taxes"
-    allowed = allowed_actions(MENUS, curriculum.final().ranges)["planner"]
-    assert planner_menu(MENUS)[allowed].tolist() == [pytest.approx(rates)]
+    assert imposed(curriculum, curriculum.total_env_steps) == pytest.approx(rates)
 
 
 def test_fixed_taxes_without_annealed_ranges_hold_from_the_first_step():
     curriculum = CURRICULUM.replace(annealed_ranges=False, **FIXED)
     for moment in MOMENTS:
-        ranges = curriculum.at(moment).ranges
-        assert (ranges.income_tax_rate, ranges.corporate_tax_rate) == ((0.4, 0.4), (0.8, 0.8))
+        assert imposed(curriculum, moment) == pytest.approx([0.4, 0.8])
 
 
 REFUSED = [

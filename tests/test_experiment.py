@@ -7,7 +7,7 @@ import pytest
 
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.experiment import ExperimentConfig, Learning, Resources, parse_assignments
+from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig, Learning, Resources, parse_assignments
 from rbc_rllib.settings import ConfigError, PerGroup
 
 DEFAULT = ExperimentConfig()
@@ -250,15 +250,93 @@ def test_iterations_cover_the_whole_curriculum(total, economies, length, updates
     assert config.num_iterations == iterations
 
 
-def test_flat_keys_are_those_that_with_values_takes():
-    keys = ExperimentConfig.flat_keys()
-    assert {"seed", "economy.crra", "learning.learning_rate.planner", "curriculum.final_entropy_coeff.firm"} <= set(
-        keys
-    )
-    assert "learning" not in keys
-    complete = DEFAULT.model_dump()
-    for key in keys:
-        value = complete
-        for part in key.split("."):
-            value = value[part]
-        DEFAULT.with_values({key: value})
+# Whose policies there are, and who deviates
+
+ALL = {"consumer": "consumer", "firm": "firm", "planner": "planner"}
+UNDER_FIXED_TAXES = {"consumer": "consumer", "firm": "firm"}
+
+
+@pytest.mark.parametrize(
+    ("deviator", "group", "agents", "policies", "frozen"),
+    [
+        ("firm", "firm", None, ALL, ("consumer", "planner")),
+        ("planner", "planner", None, ALL, ("consumer", "firm")),
+        ("firm_3", "firm", (3,), ALL | {DEVIATOR: "firm"}, tuple(ALL)),
+        ("consumer_99", "consumer", (99,), ALL | {DEVIATOR: "consumer"}, tuple(ALL)),
+        ("firm_5+firm_0", "firm", (0, 5), ALL | {DEVIATOR: "firm"}, tuple(ALL)),
+        ("consumer_2+consumer_10+consumer_9", "consumer", (2, 9, 10), ALL | {DEVIATOR: "consumer"}, tuple(ALL)),
+    ],
+)
+def test_in_a_deviation_all_policies_but_the_deviators_are_frozen(deviator, group, agents, policies, frozen):
+    deviation = Deviation(checkpoint="somewhere", deviator=deviator)
+    assert (deviation.group, deviation.agents) == (group, agents)
+    assert deviation.policy == (DEVIATOR if agents else deviator)
+    experiment = DEFAULT.replace(deviation=deviation)
+    assert experiment.policies == policies
+    assert experiment.frozen_policies == frozen
+
+
+def test_without_a_deviation_every_group_has_its_policy_and_none_is_frozen():
+    assert DEFAULT.policies == ALL
+    assert DEFAULT.frozen_policies == CHANGED.frozen_policies == ()
+
+
+def test_where_taxes_are_fixed_the_planner_has_no_policy():
+    assert CHANGED.policies == UNDER_FIXED_TAXES
+    alone = CHANGED.replace(deviation=Deviation(checkpoint="somewhere", deviator="firm_1"))
+    assert alone.policies == UNDER_FIXED_TAXES | {DEVIATOR: "firm"}
+    assert alone.frozen_policies == ("consumer", "firm")
+
+
+@pytest.mark.parametrize(
+    ("deviator", "rule", "fix"),
+    [
+        ("firms", "no such group or agent", "firm_0 to firm_9"),
+        ("firm_10", "no such group or agent", "firm_0 to firm_9"),
+        ("consumer_100", "no such group or agent", "consumer_0 to consumer_99"),
+        ("planner_0", "no such group or agent", "take consumer, firm, planner"),
+        ("firm_", "no such group or agent", "firm_0 to firm_9"),
+        ("firm_03", "no such group or agent", "firm_0 to firm_9"),
+        ("firm_0+", "no such group or agent", "firm_0 to firm_9"),
+        ("firm+planner", "no such group or agent", "firm_0 to firm_9"),
+        ("firm_0+firm_0", "different ones of one group", "firm_0+firm_5"),
+        ("firm_0+consumer_1", "different ones of one group", "firm_0+firm_5"),
+    ],
+)
+def test_a_deviator_who_does_not_exist_is_refused(deviator, rule, fix):
+    with pytest.raises(ConfigError, match=rule) as refusal:
+        DEFAULT.replace(deviation=Deviation(checkpoint="somewhere", deviator=deviator))
+    assert (refusal.value.key, refusal.value.value) == ("deviation.deviator", deviator)
+    assert fix in refusal.value.fix
+
+
+def test_a_planner_who_follows_fixed_taxes_cannot_deviate():
+    with pytest.raises(ConfigError, match="fixed tax rates") as refusal:
+        CHANGED.replace(deviation=Deviation(checkpoint="somewhere", deviator="planner"))
+    assert refusal.value.key == "deviation.deviator"
+
+
+def test_the_experiment_of_a_trial_is_read_from_its_folder(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        CHANGED.to_json(tmp_path / name / "config.json")
+    assert ExperimentConfig.of_trial(tmp_path / "two") == CHANGED
+    with pytest.raises(ConfigError, match=r"no trial's folder") as refusal:
+        ExperimentConfig.of_trial(tmp_path)
+    assert refusal.value.fix.endswith("one, two")
+    with pytest.raises(ConfigError, match=r"no trial's folder"):
+        ExperimentConfig.of_trial(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("learning.reward_scale.firm", 0.0, "greater than 0"),
+        ("learning.reward_scale.planner", -1.0, "greater than 0"),
+        ("seed", 2**32, "less than 4294967296"),  # SeedSequence would take it for two numbers
+    ],
+)
+def test_scales_and_seeds_that_would_mislead_are_refused(key, value, rule):
+    with pytest.raises(ConfigError, match=rule) as refusal:
+        ExperimentConfig().with_values({key: value})
+    assert refusal.value.key == key

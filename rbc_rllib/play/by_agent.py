@@ -1,6 +1,6 @@
 """One economy agent by agent: dicts keyed by agent, as multi-agent libraries want them, on top of the arrays."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -11,9 +11,10 @@ from rbc_rllib.economy.actions import tax_choice
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
 from rbc_rllib.play.spaces import agent_names, group_spaces
 from rbc_rllib.play.vector_economy import VectorEconomy
-from rbc_rllib.settings import ConfigError, PerGroup, Settings
+from rbc_rllib.settings import ConfigError, PerGroup, PositivePerGroup, Settings
 
 Observations = dict[str, dict[str, np.ndarray]]
+TaxRate = Annotated[float, Field(ge=0, le=1)]
 
 
 class EnvSettings(Settings):
@@ -23,8 +24,8 @@ class EnvSettings(Settings):
     num_envs: PositiveInt = 1
     array_library: Literal["auto", "numpy", "cupy"] = "numpy"
     encodings: tuple[Encoding, ...] = Field(ENCODINGS, min_length=1)
-    reward_scale: PerGroup = PerGroup(consumer=1.0, firm=1.0, planner=1.0)  # rewards are divided by it
-    fixed_tax_rates: tuple[float, float] | None = None  # income, corporate: then there is no agent `planner`
+    reward_scale: PositivePerGroup = PerGroup(consumer=1.0, firm=1.0, planner=1.0)  # rewards are divided by it
+    fixed_tax_rates: tuple[TaxRate, TaxRate] | None = None  # income, corporate: then there is no agent `planner`
 
     def vector_economy(self) -> VectorEconomy:
         """The economies, as arrays."""
@@ -58,6 +59,9 @@ class AgentView:
         Raises `ConfigError` where an agent's action is missing.
         """
         self._single()
+        if self.economy.done:
+            rule = f"an episode is over after {self.economy.quarter} quarters"
+            raise ConfigError("step", self.economy.quarter + 1, rule, "reset the environment first")
         missing = [agent for agent in self.agents if agent not in actions]
         if missing:
             rule = f"every agent acts in every quarter, and {len(missing)} are missing, first {missing[0]}"
@@ -81,7 +85,7 @@ class AgentView:
         for group, names in self.members.items():
             common: dict[str, np.ndarray] = {"shared": shared}
             if group in self.economy.action_masks:
-                common["action_mask"] = to_numpy(self.economy.action_masks[group]).astype(np.uint8)
+                common["action_mask"] = to_numpy(self.economy.action_masks[group]).astype(np.int8)
             if group in observations:
                 private = to_numpy(observations[group])[0].astype(np.float32)
                 for agent, own in zip(names, private, strict=True):

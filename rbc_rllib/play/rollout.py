@@ -53,9 +53,9 @@ def play(
     The experience of the policies in `recorded` is kept; with `trained_consumers`, that of so many agents of a seat of
     consumers, drawn anew in each economy. Random numbers belong to agents, so they are the same whoever sits where and
     whatever is recorded. Arrays pass between the economy's library and torch through DLPack, on the device where both
-    lie. Raises `ConfigError` where an agent has no seat or two.
+    lie. Raises `ConfigError` where an agent has no seat or two, or two seats have one policy.
     """
-    check_seats(economy.params, seats)
+    check_seats(economy.params, economy.num_envs, seats)
     observations = economy.reset()
     device = to_torch(observations["shared"]).device
     lots = torch.rand((economy.num_envs, economy.params.num_consumers), generator=generator, device=device)

@@ -176,17 +176,28 @@ def others(group_size: int, agents: Tensor) -> Tensor:
     return rest.nonzero()[:, 1].view(len(agents), -1)
 
 
-def check_seats(params: EconomyParameters, seats: Sequence[Seat]) -> None:
-    """Raise `ConfigError` unless every agent of every group sits in exactly one seat, in each economy."""
-    for group, size in group_sizes(params).items():
+def check_seats(params: EconomyParameters, num_envs: int, seats: Sequence[Seat]) -> None:
+    """Raise `ConfigError` unless every agent of every group sits in exactly one seat, in each economy, and each seat
+    has a policy of its own."""
+    names, sizes = [seat.policy for seat in seats], group_sizes(params)
+    if len({*names}) < len(names):
+        raise ConfigError("seats", names, "each seat has a policy of its own", "give them different names")
+    for seat in seats:
+        if seat.group not in sizes:
+            raise ConfigError("seats", seat.group, "there is no such group", f"take one of {', '.join(sizes)}")
+        if seat.agents is not None and (
+            seat.agents.ndim != 2 or len(seat.agents) != num_envs or not seat.agents.numel()
+        ):
+            rule = f"the agents of a seat are [E, K], at least one in each of E = {num_envs} economies"
+            raise ConfigError("seats", f"{seat.policy} {list(seat.agents.shape)}", rule, "see `in_every_economy`")
+    for group, size in sizes.items():
         own = [seat for seat in seats if seat.group == group]
+        everyone = torch.arange(size).expand(num_envs, -1)
+        seated = [everyone if seat.agents is None else seat.agents.cpu() for seat in own]
         if len(own) == 1 and own[0].agents is None:
             continue
-        everyone = torch.arange(size)
-        seated = [everyone[None, :] if seat.agents is None else seat.agents.cpu() for seat in own]
-        rows = max((len(agents) for agents in seated), default=0)
-        together = torch.cat([agents.expand(rows, -1) for agents in seated], 1) if seated else everyone[None, :0]
-        if together.shape[1] != size or not (together.sort(1).values == everyone).all():
-            names = [seat.policy for seat in own]
+        together = torch.cat(seated, 1) if seated else everyone[:, :0]
+        if together.shape[1] != size or not torch.equal(together.sort(1).values, everyone):
             rule = f"each {group} sits in exactly one seat, and these seats leave one out or hold one twice"
-            raise ConfigError("seats", names, rule, "give the others a seat with `others(group_size, agents)`")
+            fix = "give the others a seat with `others(group_size, agents)`"
+            raise ConfigError("seats", [seat.policy for seat in own], rule, fix)

@@ -33,7 +33,7 @@ def group_spaces(
             parts["private"] = _real_line(private[group])
         single = len(heads[group]) == 1
         if single:
-            parts["action_mask"] = spaces.Box(0, 1, (heads[group][0],), np.uint8)
+            parts["action_mask"] = spaces.Box(0, 1, (heads[group][0],), np.int8)
         actions = spaces.Discrete(heads[group][0]) if single else spaces.MultiDiscrete(list(heads[group]))
         result[group] = (spaces.Dict(parts), actions)
     return result

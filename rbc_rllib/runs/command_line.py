@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import pkgutil
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,7 @@ def conclude(run: Run, judge: Callable[[Path, list[Path]], str]) -> None:
     if any(run.folder.glob("*/config.json")):
         print(f"\n{judge(run.folder, run.finished)}\n\nResults: {run.folder}")
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    how_to_resume = " ".join(["python", "-m", f"rbc_rllib.{Path(sys.argv[0]).stem}", *arguments, "--resume"])
+    how_to_resume = shlex.join(["python", "-m", f"rbc_rllib.{Path(sys.argv[0]).stem}", *arguments, "--resume"])
     if run.interrupted:
         print(f"Interrupted. Every running trial has saved a checkpoint; go on with: {how_to_resume}")
         sys.exit(130)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from rbc_rllib.runs.progress import ConfigFile, ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.trial import Trial, experiment_of
 from rbc_rllib.settings import ConfigError
-from rbc_rllib.training.rllib_internals import quiet
+from rbc_rllib.training.rllib_internals import has_snapshot, quiet
 
 KEPT_CHECKPOINTS = 4  # the newest ones of each trial
 SWEEP_FILE = "sweep.json"
+LEFT_BY_A_START = {SWEEP_FILE, "tuner.pkl", ".validate_storage_marker"}
+"""What is in the folder of a run that ended before Tune's first snapshot: it can be started again."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,19 @@ def run(sweep: Sweep, folder: Path, resume: bool = False) -> Run:
     """
     quiet()
     folder = folder.absolute()
-    started = tune.Tuner.can_restore(str(folder))
+    started = has_snapshot(folder)
     if resume and not started:
         raise ConfigError("--resume", str(folder), "there is no run to resume", "leave --resume out to start one")
-    if not resume and folder.exists() and any(path.name != SWEEP_FILE for path in folder.iterdir()):
+    if not resume and folder.exists() and any(path.name not in LEFT_BY_A_START for path in folder.iterdir()):
         rule = "it holds an earlier run, which is never overwritten"
         raise ConfigError("--results", str(folder), rule, "go on with it by --resume, or give another --results")
     if resume:
         check_same(json.loads((folder / SWEEP_FILE).read_text()), sweep)
+    _start_ray()
+    if resume:
         tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)
     else:
         tuner = _new_tuner(sweep, folder)
-    _start_ray()
     interruption = the_interruption()
     with interruption:
         grid = tuner.fit()
@@ -78,7 +82,10 @@ def _new_tuner(sweep: Sweep, folder: Path) -> tune.Tuner:
             num_samples=sweep.num_samples,
             trial_name_creator=trial_name,
             trial_dirname_creator=trial_name,
-            **{"search_alg": tune.search.BasicVariantGenerator(constant_grid_search=True), **sweep.tune_config},
+            **{
+                "search_alg": tune.search.BasicVariantGenerator(constant_grid_search=True),
+                **deepcopy(sweep.tune_config),
+            },
         ),
     )
 

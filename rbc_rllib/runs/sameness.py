@@ -1,9 +1,8 @@
 """Whether the sweep that is to be resumed is the one that was started: what is not the same is named."""
 
 import json
+import math
 from typing import Any
-
-from ray.tune.search.sample import Domain
 
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.settings import ConfigError
@@ -37,20 +36,25 @@ def check_same(started: dict[str, Any], sweep: Sweep) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Tune's domains and schedulers in words: their kind and their numbers."""
-    if isinstance(value, Domain):
-        return f"{type(value).__name__} {value.domain_str} {value.get_sampler()}"
-    if value is None or isinstance(value, str | int | float | bool):
+    """Tune's domains and schedulers in words: their kinds and all that they are made of; of other objects the kind."""
+    if value is None or isinstance(value, str | int):
         return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    numbers = {key: inner for key, inner in vars(value).items() if isinstance(inner, str | int | float | bool)}
-    return {"kind": type(value).__name__, **numbers}
+    if hasattr(value, "__qualname__"):  # functions and classes
+        return f"{value.__module__}.{value.__qualname__}"
+    parts = vars(value) if type(value).__module__.startswith(("ray.tune.search.sample", "ray.tune.schedulers")) else {}
+    return {"kind": type(value).__name__, **{key: _plain(inner) for key, inner in parts.items()}}
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict) or not value:
+    """What is nested, by dotted keys; a list of plain values is one of them."""
+    if isinstance(value, list) and any(isinstance(inner, list | dict) for inner in value):
+        value = {str(number): inner for number, inner in enumerate(value)}
+    if not isinstance(value, dict):
         return {key: value}
     return {k: v for name, inner in value.items() for k, v in _flat(inner, f"{key}.{name}" if key else name).items()}

@@ -7,6 +7,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
@@ -27,6 +28,7 @@ __all__ = [
     "concat_samples",
     "economies_of",
     "end_tune_gracefully",
+    "has_snapshot",
     "leave_interrupts_to_us",
     "quiet",
     "set_entropy_coefficient",
@@ -88,6 +90,12 @@ def end_tune_gracefully() -> None:
     """End the Tune run of this process so that it can be resumed. A `tune.Stopper` cannot: what it stops counts as
     finished and is never resumed."""
     os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def has_snapshot(folder: Path) -> bool:
+    """Whether Tune has saved the state of the run in `folder`. `Tuner.can_restore` asks only for the file that every
+    `Tuner` writes when it is made, from which nothing can be resumed."""
+    return any(folder.glob("experiment_state-*.json"))
 
 
 def quiet() -> None:

@@ -1,5 +1,6 @@
-"""Actions and episodes to try the economy on."""
+"""Actions, states and episodes to try the economy on."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -30,6 +31,12 @@ def random_actions(params: EconomyParameters, num_envs: int, rng: numpy.random.G
         firm=rng.integers(len(params.price_choices) * len(params.wage_choices), size=firms),
         planner=rng.integers(len(params.tax_choices) ** 2, size=num_envs),
     )
+
+
+def with_values(state: State, values: dict[str, Any]) -> State:
+    """The state with `values`, broadcast to the shape of the arrays that they replace."""
+    arrays = {name: numpy.zeros_like(getattr(state, name)) + numpy.asarray(value) for name, value in values.items()}
+    return replace(state, **{name: array.astype(state.prices.dtype) for name, array in arrays.items()})
 
 
 def play(

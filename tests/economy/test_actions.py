@@ -1,26 +1,20 @@
 """Menus, ranges and the decoding of indices."""
 
-from types import SimpleNamespace
-
 import numpy
 import pytest
 
-from rbc_rllib.arrays import device, namespace
 from rbc_rllib.economy import GROUPS, ActionRanges, EconomyParameters, initial_state, step
 from rbc_rllib.economy.actions import (
     allowed_actions,
     choose,
-    constants,
     decode,
     firm_menu,
     group_sizes,
     head_sizes,
     planner_menu,
+    tax_choice,
 )
 from tests.economy.samples import idle_actions
-
-NUMPY = namespace(numpy.zeros(1))
-CPU = device(numpy.zeros(1))
 
 
 @pytest.mark.parametrize(("num_consumers", "num_firms"), [(1, 1), (7, 3), (100, 10)])
@@ -47,22 +41,6 @@ def test_firm_menu_is_price_major_and_planner_menu_income_major():
     params = EconomyParameters(price_choices=(100, 200), wage_choices=(1, 2, 3), tax_choices=(0, 0.5), dtype="float64")
     assert firm_menu(params).tolist() == [[100, 1], [100, 2], [100, 3], [200, 1], [200, 2], [200, 3]]
     assert planner_menu(params).tolist() == [[0, 0], [0, 0.5], [0.5, 0], [0.5, 0.5]]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_constants_are_the_menus_in_the_dtype_of_the_economy(dtype):
-    params = EconomyParameters(num_firms=3, dtype=dtype)
-    fixed = constants(params, NUMPY, CPU)
-    numpy.testing.assert_array_equal(numpy.stack([fixed.prices, fixed.wages], axis=1), firm_menu(params))
-    numpy.testing.assert_array_equal(
-        numpy.stack([fixed.income_tax_rates, fixed.corporate_tax_rates], axis=1), planner_menu(params)
-    )
-    assert fixed.hours.tolist() == list(params.hours_choices)
-    assert fixed.demand.tolist() == list(params.demand_choices)
-    assert fixed.firm_identity.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-    assert fixed.powers_of_ten.tolist() == [10**j for j in range(1, 11)]
-    assert {array.dtype.name for array in vars(fixed).values()} == {dtype}
-    assert fixed is constants(params, NUMPY, CPU)
 
 
 def test_unbounded_ranges_allow_everything():
@@ -115,10 +93,52 @@ def test_range_without_a_choice_allows_the_nearest(price, allowed_price):
     assert firm_menu(params)[allowed].tolist() == [[allowed_price, 11]]
 
 
+@pytest.mark.parametrize(
+    ("rates", "choice"),
+    [
+        ((0.0, 0.0), (0.0, 0.0)),
+        ((0.2, 0.8), (0.2, 0.8)),
+        ((1.0, 0.6), (1.0, 0.6)),
+        ((0.29, 0.31), (0.2, 0.4)),  # the nearest of the menu
+        ((0.1 + 0.2 + 0.3, 1 - 0.4), (0.6, 0.6)),
+    ],
+)
+def test_tax_choice_is_the_nearest_on_the_menu(rates, choice):
+    params = EconomyParameters(dtype="float64")
+    assert planner_menu(params)[tax_choice(params, rates)].tolist() == list(choice)
+
+
+def test_of_two_tax_rates_equally_near_the_lower_one_is_taken():
+    params = EconomyParameters(tax_choices=(0.0, 0.5, 1.0), dtype="float64")
+    assert planner_menu(params)[tax_choice(params, (0.25, 0.75))].tolist() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("highest", "choice"),
+    [
+        ((0.0, 0.0), (0.0, 0.0)),
+        ((0.25, 0.25), (0.2, 0.2)),
+        ((0.55, 0.55), (0.4, 0.6)),
+        ((1.0, 0.1), (0.4, 0.0)),
+        ((0.3, 1.0), (0.2, 0.8)),
+        ((1.0, 1.0), (0.4, 0.8)),
+    ],
+)
+def test_tax_choice_is_lowered_to_the_ranges_of_each_rate(highest, choice):
+    """40% and 80% are phased in: each is as high as its own range allows."""
+    params = EconomyParameters(dtype="float64")
+    ranges = ActionRanges(income_tax_rate=(0.0, highest[0]), corporate_tax_rate=(0.0, highest[1]))
+    assert planner_menu(params)[tax_choice(params, (0.4, 0.8), ranges)].tolist() == list(choice)
+
+
+def test_tax_choice_counts_income_major():
+    assert tax_choice(EconomyParameters(), (0.2, 0.8)) == 6 * 1 + 4
+
+
 def test_choose_looks_up_indices_of_any_shape():
     menu = numpy.array([5.0, 6.0, 7.0])
-    assert choose(menu, numpy.array([[0, 2], [1, 1]], numpy.int8), NUMPY).tolist() == [[5, 7], [6, 6]]
-    assert choose(menu, numpy.array([2]), NUMPY).tolist() == [7]
+    assert choose(menu, numpy.array([[0, 2], [1, 1]], numpy.int8)).tolist() == [[5, 7], [6, 6]]
+    assert choose(menu, numpy.array([2])).tolist() == [7]
 
 
 def test_decode_splits_the_heads_of_a_consumer():
@@ -128,7 +148,7 @@ def test_decode_splits_the_heads_of_a_consumer():
         "firm": numpy.array([[7, 8, 9]]),
         "planner": numpy.array([[35]]),
     }
-    actions = decode(params, indices, NUMPY, CPU)
+    actions = decode(indices, numpy.array(params.demand_choices))
     assert actions.consumption.tolist() == [[[0, 1, 2.5], [2.5, 2.5, 0]]]
     assert actions.hours_index.tolist() == [[4, 3]]
     assert actions.employer.tolist() == [[1, 0]]
@@ -146,37 +166,3 @@ def test_every_action_of_the_menus_becomes_the_next_prices_wages_and_taxes():
         index = every[:, None] if group == "firm" else every
         after, _ = step(params, initial_state(params, len(menu)), idle_actions(params, len(menu), **{group: index}))
         numpy.testing.assert_array_equal(numpy.stack([getattr(after, field).ravel() for field in fields], axis=1), menu)
-
-
-class Device:
-    """Like CuPy's devices: equal by number and without a hash."""
-
-    def __init__(self, number: int):
-        self.number = number
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Device) and self.number == other.number
-
-    __hash__ = None
-
-    def __repr__(self) -> str:
-        return f"<Device {self.number}>"
-
-
-def test_constants_are_made_once_for_each_device_even_of_devices_without_a_hash():
-    made = []
-
-    def asarray(values, dtype, device):
-        made.append(device.number)
-        return numpy.asarray(values, dtype)
-
-    library = SimpleNamespace(
-        __name__="library", asarray=asarray, arange=lambda n, device: numpy.arange(n), float32=numpy.float32
-    )
-    params = EconomyParameters()
-    first = constants(params, library, Device(0))
-    count = len(made)
-    assert constants(params.replace(penalty_coefficient=3.0), library, Device(0)) is first
-    assert len(made) == count
-    assert constants(params, library, Device(1)) is not first
-    assert set(made) == {0, 1}

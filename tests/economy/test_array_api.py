@@ -12,6 +12,7 @@ from rbc_rllib.arrays import stack
 from rbc_rllib.economy import Actions, EconomyParameters, initial_state, step
 from rbc_rllib.economy.accounting import residuals
 from rbc_rllib.economy.actions import decode
+from rbc_rllib.economy.constants import Constants
 from rbc_rllib.economy.indicators import episode_indicators
 from rbc_rllib.economy.observations import observe
 from tests.economy.samples import random_actions
@@ -112,7 +113,8 @@ def test_decoding_stays_on_its_device(place, rng, sealed):
     shapes = {"consumer": (NUM_ENVS, 2, 5), "firm": (NUM_ENVS, 3), "planner": (NUM_ENVS, 1)}
     indices = {group: rng.integers(3, size=shape) for group, shape in shapes.items()}
     on_device = {group: array_api_strict.asarray(index, device=device) for group, index in indices.items()}
-    actions = decode(params, on_device, array_api_strict, device)
+    demand = Constants.like(on_device["firm"], params).demand
+    actions = decode(on_device, demand)
     assert {array.device for array in vars(actions).values()} == {device}
     sealed.undo()
     numpy.testing.assert_array_equal(host(actions.consumption), indices["consumer"][..., :3])

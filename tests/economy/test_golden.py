@@ -34,7 +34,7 @@ Recording = dict[str, numpy.ndarray]
 
 @pytest.fixture(scope="module", params=RECORDINGS)
 def golden(request) -> Recording:
-    with numpy.load(request.param) as arrays:
+    with numpy.load(GOLDEN / f"{request.param}.npz") as arrays:
         return dict(arrays)
 
 

@@ -77,8 +77,8 @@ def indicators_in_loops(
         "price": mean(states, "prices"),
         "wage": mean(states, "wages"),
         "inflation": (fmean(last) - fmean(first)) / params.initial_price,
-        "income_tax_rate": mean(states, "income_tax_rate"),
-        "corporate_tax_rate": mean(states, "corporate_tax_rate"),
+        "income_tax_rate": mean(states[1:], "income_tax_rate"),
+        "corporate_tax_rate": mean(states[1:], "corporate_tax_rate"),
         "tax_revenue": total(outcomes, "tax_revenue") / quarters,
         "gini_consumption": sum(abs(a - b) for a in got for b in got) / (2 * len(got) * sum(got)),
         "firm_debt": fmean(max(-budget, 0.0) for budget in states[-1].firm_budget[env]),
@@ -103,6 +103,20 @@ def test_indicators_agree_with_loops_over_the_episode(rng):
         expected = indicators_in_loops(params, states[:-1], outcomes, env)
         assert {name: values[env] for name, values in indicators.items()} == pytest.approx(expected, rel=1e-9)
     assert (indicators["firm_debt"] > 0).any()
+
+
+@pytest.mark.parametrize(("quarters", "income", "corporate"), [(4, 0.6, 0.3), (2, 0.4, 0.1), (1, 0.1, 0.9)])
+def test_tax_rates_leave_out_the_first_quarter_in_which_they_are_given(quarters, income, corporate, rng):
+    """They are 10%, 40%, 60%, 80% and 90%, 10%, 30%, 50%; where there is one quarter alone, its own."""
+    params = EconomyParameters(num_consumers=2, num_firms=1, episode_length=quarters, dtype="float64")
+    states, outcomes, _ = play(params, 2, rng)
+    played = stack(states[:-1]) | {
+        "income_tax_rate": numpy.array([[0.1, 0.4, 0.6, 0.8]] * 2).T[:quarters],
+        "corporate_tax_rate": numpy.array([[0.9, 0.1, 0.3, 0.5]] * 2).T[:quarters],
+    }
+    indicators = episode_indicators(params, played, stack(outcomes))
+    assert indicators["income_tax_rate"].tolist() == pytest.approx([income] * 2)
+    assert indicators["corporate_tax_rate"].tolist() == pytest.approx([corporate] * 2)
 
 
 def trivial(params: EconomyParameters, actions: Actions) -> list[float]:

@@ -10,10 +10,14 @@ from ray.rllib.env.env_context import EnvContext
 from ray.rllib.utils.pre_checks.env import check_multiagent_environments
 
 from rbc_rllib.economy import ActionRanges, Actions, EconomyParameters
-from rbc_rllib.play.env import EnvSettings, RBCEnv, group_of, group_spaces
+from rbc_rllib.play.by_agent import EnvSettings
+from rbc_rllib.play.env import RBCEnv, group_of
+from rbc_rllib.play.spaces import group_spaces
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.settings import ConfigError
+from rbc_rllib.training.config import stock_config
 from tests.economy.samples import random_actions
+from tests.small import SMALL as EXPERIMENT
 
 SMALL = EconomyParameters(num_consumers=4, num_firms=3, episode_length=5, planner_welfare="total")
 AGENTS = [*(f"consumer_{c}" for c in range(4)), *(f"firm_{f}" for f in range(3)), "planner"]
@@ -149,7 +153,7 @@ def test_masks_show_the_restricted_ranges():
     stepped, *_ = env.step(sampled(env))
     for agent in AGENTS[4:]:
         for seen in (observations[agent], stepped[agent]):
-            assert seen["action_mask"].dtype == numpy.uint8
+            assert seen["action_mask"].dtype == numpy.int8  # as gymnasium samples with
             assert seen["action_mask"].nonzero()[0].tolist() == allowed[group_of(agent)]
     assert all("action_mask" not in observations[agent] for agent in AGENTS[:4])
 
@@ -168,6 +172,59 @@ def test_reward_scale_divides_the_rewards_of_its_group(rng):
         rewards, divided = plain.step(chosen)[1], scaled.step(chosen)[1]
         for agent in AGENTS:
             assert divided[agent] == pytest.approx(rewards[agent] / scale[group_of(agent)], rel=1e-6)
+
+
+TAXED = {"economy": SMALL, "fixed_tax_rates": (0.4, 0.8)}
+
+
+def test_where_tax_rates_are_fixed_nobody_is_the_planner(rng):
+    env = RBCEnv(TAXED)
+    assert env.possible_agents == list(env.observation_spaces) == list(env.action_spaces) == AGENTS[:-1]
+    observations, _ = env.reset()
+    actions = by_agent(random_actions(SMALL, 1, rng))
+    del actions["planner"]
+    stepped, rewards, *_ = env.step(actions)
+    assert list(observations) == list(stepped) == list(rewards) == env.agents == AGENTS[:-1]
+    check_multiagent_environments(RBCEnv(TAXED))
+
+
+def test_fixed_tax_rates_are_in_force_from_the_second_quarter_on(rng):
+    """Chosen in every quarter for the next one, as a planner would."""
+    env, economy = RBCEnv(TAXED), VectorEconomy(SMALL, 1)
+    env.reset()
+    economy.reset()
+    for quarter in range(5):
+        state = env.economy.state
+        expected = (0.4, 0.8) if quarter else (0.0, 0.0)
+        assert (state.income_tax_rate.item(), state.corporate_tax_rate.item()) == pytest.approx(expected)
+        actions = random_actions(SMALL, 1, rng)
+        chosen = by_agent(actions)
+        del chosen["planner"]
+        _, rewards, *_ = env.step(chosen)
+        actions.planner[:] = 6 * 2 + 4
+        outcome = economy.step(actions)
+        assert rewards["firm_2"] == outcome.firm_reward[0, 2]
+        assert rewards["consumer_3"] == outcome.consumer_reward[0, 3]
+
+
+def test_fixed_tax_rates_are_phased_in_by_the_ranges():
+    """A curriculum allows up to 50% by now: of 40% and 80%, 40% are imposed of each."""
+    env = RBCEnv(TAXED)
+    env.economy.restrict(ActionRanges(income_tax_rate=(0.0, 0.5), corporate_tax_rate=(0.0, 0.5)))
+    env.reset()
+    env.step(sampled(env))
+    assert env.economy.state.corporate_tax_rate.item() == pytest.approx(0.4)
+    assert env.economy.state.income_tax_rate.item() == pytest.approx(0.4)
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_ray_knows_it_by_name():
+    economy = SMALL.replace(num_consumers=6).model_dump()
+    algorithm = stock_config(EXPERIMENT).environment("RBCEnv", env_config={"economy": economy}).build_algo()
+    (made,) = algorithm.env_runner.env.unwrapped.envs
+    assert isinstance(made.unwrapped, RBCEnv)
+    assert made.unwrapped.settings.economy == SMALL.replace(num_consumers=6)
+    algorithm.stop()
 
 
 def test_rllib_finds_nothing_wrong_with_it():
@@ -196,6 +253,10 @@ def assert_one_sentence(error: ConfigError) -> None:
         ({"array_library": "torch"}, "array_library", "'auto', 'numpy' or 'cupy'"),
         ({"encodings": ["digit"]}, "encodings.0", "'digits' or 'log'"),
         ({"reward_scale": {"consumer": 1.0, "firm": 1.0}}, "reward_scale.planner", "required"),
+        ({"fixed_tax_rates": 0.4}, "fixed_tax_rates", "valid tuple"),
+        ({"fixed_tax_rates": (0.4,)}, "fixed_tax_rates.1", "required"),
+        ({"fixed_tax_rates": (0.4, 80)}, "fixed_tax_rates.1", "less than or equal to 1"),
+        ({"fixed_tax_rates": (-0.2, 0.4)}, "fixed_tax_rates.0", "greater than or equal to 0"),
     ],
     ids=str,
 )
@@ -225,3 +286,13 @@ def test_several_economies_are_stepped_as_arrays_only(rng):
             act()
         assert (refusal.value.key, refusal.value.value) == ("num_envs", 2)
         assert_one_sentence(refusal.value)
+
+
+def test_a_step_after_the_last_quarter_is_refused():
+    env = RBCEnv({"economy": SMALL})
+    env.reset()
+    for _ in range(SMALL.episode_length):
+        env.step(sampled(env))
+    with pytest.raises(ConfigError, match="reset the environment first") as refusal:
+        env.step(sampled(env))
+    assert_one_sentence(refusal.value)

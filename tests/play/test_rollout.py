@@ -10,10 +10,11 @@ from torch.testing import assert_close
 
 from rbc_rllib.economy import GROUPS, ActionRanges, Actions, EconomyParameters
 from rbc_rllib.experiment import DEVIATOR
-from rbc_rllib.play.modules import MultiHeadCategorical
+from rbc_rllib.play.distribution import MultiHeadCategorical
 from rbc_rllib.play.rollout import Rollout, advantages, play
+from rbc_rllib.play.seats import Network, Seat, in_every_economy, others
 from rbc_rllib.play.vector_economy import VectorEconomy
-from tests.play.test_modules import build_modules
+from tests.play.networks import build_modules, group_seats
 
 SMALL = EconomyParameters(num_consumers=5, num_firms=3, episode_length=4)
 NUM_ENVS = 3
@@ -26,9 +27,17 @@ def random_episodes(rng: numpy.random.Generator) -> tuple[numpy.ndarray, numpy.n
     return rewards, values + 1
 
 
-def played(params: EconomyParameters = SMALL, num_envs: int = NUM_ENVS, seed: int = 0, **options) -> Rollout:
-    """One episode of fresh economies with the test networks."""
-    return play(VectorEconomy(params, num_envs), build_modules(params), torch.Generator().manual_seed(seed), **options)
+def played(
+    params: EconomyParameters = SMALL,
+    num_envs: int = NUM_ENVS,
+    seed: int = 0,
+    greedy: bool = False,
+    trained_consumers: int | None = None,
+) -> Rollout:
+    """One episode of fresh economies with the test networks, all recorded."""
+    seats, generator = group_seats(build_modules(params), greedy), torch.Generator().manual_seed(seed)
+    economy = VectorEconomy(params, num_envs)
+    return play(economy, seats, generator, recorded=GROUPS, trained_consumers=trained_consumers)
 
 
 def rows(values: Tensor) -> Tensor:
@@ -74,12 +83,11 @@ def test_without_discounts_the_value_target_is_what_is_still_to_come(rng):
     assert_close(advantages(rewards, values, 1.0, 1.0) + values, to_come, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("keep_logits", [False, True])
 @pytest.mark.parametrize("trained_consumers", [None, 1, 2])
 @pytest.mark.parametrize(("num_consumers", "num_firms", "num_envs"), [(1, 1, 1), (5, 3, 2), (2, 4, 3)])
-def test_shapes(num_consumers, num_firms, num_envs, trained_consumers, keep_logits):
+def test_shapes(num_consumers, num_firms, num_envs, trained_consumers):
     params = EconomyParameters(num_consumers=num_consumers, num_firms=num_firms, episode_length=4)
-    rollout = played(params, num_envs, trained_consumers=trained_consumers, keep_logits=keep_logits)
+    rollout = played(params, num_envs, trained_consumers=trained_consumers)
     kept = min(num_consumers, trained_consumers or num_consumers)
     shared = num_firms * 14 + 3  # price, wage, 10 digits and log of the inventory, flag; two rates and time
     heads = {"consumer": (11,) * num_firms + (5, num_firms), "firm": (30,), "planner": (36,)}
@@ -98,7 +106,6 @@ def test_shapes(num_consumers, num_firms, num_envs, trained_consumers, keep_logi
             assert column.dtype == torch.float32
             assert not column.requires_grad
         assert experience.actions.shape == (each if len(heads[group]) == 1 else (*each, len(heads[group])))
-        assert experience.logits.shape == (*each, sum(heads[group]) if keep_logits else 0)
     assert len(rollout.states) == len(rollout.outcomes) == 4
 
 
@@ -118,7 +125,8 @@ def test_stored_actions_replay_the_same_episode():
     """Through fresh economies and a decoding written out by hand; observations, states and outcomes are all there."""
     economy = VectorEconomy(SMALL, NUM_ENVS)
     economy.anneal(labor_disutility_scale=0.5, penalty_increase=3.0)
-    rollout = play(economy, build_modules(SMALL), torch.Generator().manual_seed(0))
+    seats = group_seats(build_modules(SMALL))
+    rollout = play(economy, seats, torch.Generator().manual_seed(0), recorded=GROUPS)
     actions = {group: rollout.experience[group].actions.numpy() for group in GROUPS}
     units = numpy.array(SMALL.demand_choices, numpy.float32)
 
@@ -152,13 +160,14 @@ def test_stored_actions_replay_the_same_episode():
 
 @pytest.mark.parametrize("trained_consumers", [None, 2])
 @pytest.mark.parametrize("group", GROUPS)
-def test_the_learner_recomputes_logp_values_and_logits_from_the_stored_rows(group, trained_consumers):
+def test_the_learner_recomputes_logp_and_values_from_the_stored_rows(group, trained_consumers):
     """What PPO does first: its ratio of new to old probability is 1 before the first update."""
     modules = build_modules(SMALL)
     economy = VectorEconomy(SMALL, NUM_ENVS)
     economy.restrict(ActionRanges(price=(500.0, 1500.0), corporate_tax_rate=(0.2, 0.6)))
     generator = torch.Generator().manual_seed(0)
-    rollout = play(economy, modules, generator, trained_consumers=trained_consumers, keep_logits=True)
+    seats = group_seats(modules)
+    rollout = play(economy, seats, generator, recorded=GROUPS, trained_consumers=trained_consumers)
     experience, module = rollout.experience[group], modules[group]
     seen = {"shared": rollout.shared, **experience.observations}
     batch = {Columns.OBS: {name: rows(values) for name, values in seen.items()}}
@@ -167,7 +176,6 @@ def test_the_learner_recomputes_logp_values_and_logits_from_the_stored_rows(grou
         values = module.compute_values(batch)
     distribution = module.action_dist_cls.from_logits(output[Columns.ACTION_DIST_INPUTS])
     assert_close(distribution.logp(rows(experience.actions)), rows(experience.action_logp), rtol=1e-5, atol=1e-5)
-    assert_close(distribution.logits, rows(experience.logits), rtol=1e-5, atol=1e-5)
     assert_close(values, rows(experience.values), rtol=1e-5, atol=1e-5)
     assert rows(experience.action_logp).unique().numel() > 10
 
@@ -184,18 +192,14 @@ def consumers_of(rollout: Rollout) -> numpy.ndarray:
 
 
 def test_trained_consumers_are_distinct_and_their_rows_are_those_of_the_full_experience():
-    """The lots for the consumers are the first random numbers drawn; after them everybody acts as ever."""
-    kept = played(num_envs=20, trained_consumers=3, keep_logits=True)
-    modules, generator = build_modules(SMALL), torch.Generator().manual_seed(0)
-    torch.rand((20, SMALL.num_consumers), generator=generator)
-    full = play(VectorEconomy(SMALL, 20), modules, generator, keep_logits=True)
+    kept, full = played(num_envs=20, trained_consumers=3), played(num_envs=20)
 
     who = consumers_of(kept)
     assert who.shape == (20, 3)
     assert all(len(set(env)) == 3 for env in who.tolist())
     assert len({frozenset(env) for env in who.tolist()}) > 3  # drawn for each economy by itself
     economies = numpy.arange(20)[:, None]
-    for name in ("actions", "action_logp", "values", "rewards", "logits"):
+    for name in ("actions", "action_logp", "values", "rewards"):
         everyone = getattr(full.experience["consumer"], name).transpose(1, 2)  # [E, C, T, ...]
         expected = everyone[economies, who].transpose(1, 2)
         assert_close(getattr(kept.experience["consumer"], name), expected, rtol=1e-5, atol=1e-5)
@@ -215,8 +219,9 @@ def test_rewards_of_trained_consumers_are_their_own():
 
 def test_every_consumer_is_trained_equally_often_and_drawn_anew_each_time():
     params = EconomyParameters(num_consumers=5, num_firms=1, episode_length=1)
-    economy, modules, generator = VectorEconomy(params, 2_000), build_modules(params), torch.Generator().manual_seed(3)
-    first, second = (consumers_of(play(economy, modules, generator, trained_consumers=2)) for _ in range(2))
+    economy, seats = VectorEconomy(params, 2_000), group_seats(build_modules(params))
+    generator, options = torch.Generator().manual_seed(3), {"recorded": ["consumer"], "trained_consumers": 2}
+    first, second = (consumers_of(play(economy, seats, generator, **options)) for _ in range(2))
     share = numpy.bincount(first.ravel(), minlength=5) / 2_000
     numpy.testing.assert_allclose(share, 0.4, atol=5 * (0.4 * 0.6 / 2_000) ** 0.5)
     assert (numpy.sort(first) != numpy.sort(second)).any(-1).mean() > 0.8
@@ -241,7 +246,7 @@ def test_no_forbidden_price_wage_or_tax_rate_is_ever_chosen():
         for module in modules.values():
             module.policy_head.weight.mul_(0.01)
             module.policy_head.bias.zero_()
-    rollout = play(economy, modules, torch.Generator().manual_seed(0))
+    rollout = play(economy, group_seats(modules), torch.Generator().manual_seed(0), recorded=GROUPS)
     states = [*rollout.states[1:], economy.state]  # what is chosen now holds from the next quarter on
     choices = {
         name: {round(float(value), 6) for state in states for value in getattr(state, name).ravel()}
@@ -261,18 +266,22 @@ def test_no_forbidden_price_wage_or_tax_rate_is_ever_chosen():
         assert chosen.all()
 
 
-def test_without_exploration_everybody_takes_the_most_likely_action():
-    first, second = (played(seed=seed, explore=False, keep_logits=True) for seed in (1, 2))
-    modules = build_modules(SMALL)
-    for group in GROUPS:
+def test_greedy_networks_take_the_most_likely_action():
+    first, second = (played(seed=seed, greedy=True) for seed in (1, 2))
+    for group, module in build_modules(SMALL).items():
         experience = first.experience[group]
         assert torch.equal(experience.actions, second.experience[group].actions)
         assert torch.equal(experience.rewards, second.experience[group].rewards)
-        heads = experience.logits.split(list(modules[group].head_sizes), dim=-1)
-        best = torch.stack([head.argmax(-1) for head in heads], dim=-1)
-        assert torch.equal(experience.actions, best if len(heads) > 1 else best[..., 0])
-        likely = MultiHeadCategorical(experience.logits, modules[group].head_sizes).logp(experience.actions)
-        assert_close(experience.action_logp, likely, rtol=1e-5, atol=1e-5)
+        seen = {"shared": first.shared, **experience.observations}
+        batch = {Columns.OBS: {name: rows(values) for name, values in seen.items()}}
+        with torch.no_grad():
+            logits = module.forward_inference(batch)[Columns.ACTION_DIST_INPUTS]
+        heads = logits.split(list(module.head_sizes), dim=-1)
+        actions = rows(experience.actions)
+        best = torch.stack([head.argmax(-1) for head in heads], dim=-1).to(actions.dtype)
+        assert torch.equal(actions, best if len(heads) > 1 else best[..., 0])
+        likely = MultiHeadCategorical(logits, module.head_sizes).logp(actions)
+        assert_close(rows(experience.action_logp), likely, rtol=1e-5, atol=1e-5)
 
 
 def test_the_same_seed_plays_the_same_episode_and_another_does_not():
@@ -291,22 +300,29 @@ def test_economies_and_agents_draw_their_own_actions():
         assert first_quarter.unique(dim=0).shape[0] > 5
 
 
-@pytest.mark.parametrize("options", [{"keep_logits": True}, {"trained_consumers": 2}, {"explore": False}])
+@pytest.mark.parametrize("options", [{}, {"trained_consumers": 2}, {"greedy": True}], ids=str)
 @pytest.mark.parametrize("at_once", [1, SMALL.num_consumers, 3 * SMALL.num_consumers])
 def test_how_many_act_at_once_changes_nothing(at_once, options, monkeypatch):
-    """7 economies, their consumers by 1, 1 and 3 economies at once: two whole parts and a rest."""
+    """7 economies, their 4 consumers but one by 1, 1 and 3 economies at once: whole parts and a rest."""
     modules = build_modules(SMALL)
-    modules[DEVIATOR] = build_modules(SMALL)["consumer"]
+    greedy, trained_consumers = options.get("greedy", False), options.get("trained_consumers")
+    alone = in_every_economy([3], 7)
+    seats = [
+        *(Seat(group, group, Network(modules[group], greedy)) for group in ("firm", "planner")),
+        Seat("consumer", "consumer", Network(modules["consumer"], greedy), others(5, alone)),
+        Seat(DEVIATOR, "consumer", Network(modules["consumer"], greedy), alone),
+    ]
+    recorded = [*GROUPS, DEVIATOR]
 
     def rollout() -> Rollout:
-        generator = torch.Generator().manual_seed(0)
-        return play(VectorEconomy(SMALL, 7), modules, generator, deviator=("consumer", 3), **options)
+        generator, economy = torch.Generator().manual_seed(0), VectorEconomy(SMALL, 7)
+        return play(economy, seats, generator, recorded=recorded, trained_consumers=trained_consumers)
 
     whole = rollout()
     monkeypatch.setattr("rbc_rllib.play.rollout.AGENTS_AT_ONCE", at_once)
     parts = rollout()
     assert torch.equal(parts.shared, whole.shared)
-    assert list(parts.experience) == list(whole.experience) == [*GROUPS, DEVIATOR]
+    assert set(parts.experience) == set(whole.experience) == set(recorded)
     for name, experience in whole.experience.items():
         for column, x in {**vars(experience), **experience.observations}.items():
             if column != "observations":
@@ -314,19 +330,19 @@ def test_how_many_act_at_once_changes_nothing(at_once, options, monkeypatch):
 
 
 def test_playing_again_starts_anew():
-    economy, modules = VectorEconomy(SMALL, NUM_ENVS), build_modules(SMALL)
-    first, second = (play(economy, modules, torch.Generator().manual_seed(5)) for _ in range(2))
+    economy, seats = VectorEconomy(SMALL, NUM_ENVS), group_seats(build_modules(SMALL))
+    first, second = (play(economy, seats, torch.Generator().manual_seed(5), recorded=GROUPS) for _ in range(2))
     for group in GROUPS:
         assert torch.equal(first.experience[group].rewards, second.experience[group].rewards)
 
 
 def test_a_float64_economy_is_played_in_float64_and_learned_in_float32():
-    wide = played(SMALL.replace(dtype="float64"), explore=False, trained_consumers=2)
-    narrow = played(explore=False, trained_consumers=2)
+    wide = played(SMALL.replace(dtype="float64"), greedy=True, trained_consumers=2)
+    narrow = played(greedy=True, trained_consumers=2)
     assert wide.outcomes[0].firm_reward.dtype == numpy.float64
     for group in GROUPS:
         experience = wide.experience[group]
-        for name in ("action_logp", "values", "rewards", "logits"):
+        for name in ("action_logp", "values", "rewards"):
             assert getattr(experience, name).dtype == torch.float32, name
         assert wide.shared.dtype == experience.observations["private"].dtype == torch.float32
         assert_close(experience.rewards[:, 0], narrow.experience[group].rewards[:, 0], rtol=1e-4, atol=1e-4)

@@ -1,0 +1,204 @@
+"""What sits in a seat: networks, tax rules and whoever can choose; what they see, and what they are asked for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from torch import Tensor
+
+from rbc_rllib.economy import GROUPS, ActionRanges, EconomyParameters
+from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
+from rbc_rllib.play.rollout import Rollout, play
+from rbc_rllib.play.seats import Certain, FixedTaxes, Network, NetworkChoice, Seat, Seen, others, seats_of
+from rbc_rllib.play.vector_economy import VectorEconomy
+from tests.play.networks import build_modules, group_seats
+from tests.play.seating import (
+    NUM_ENVS,
+    SMALL,
+    Always,
+    assert_same_play,
+    chosen_firm_actions,
+    deviating,
+    played,
+    with_firms,
+)
+
+
+def test_an_actor_of_ones_own_takes_a_seat():
+    rollout = played(with_firms(Seat("always", "firm", Always(7))), recorded=["always"])
+    assert (chosen_firm_actions(rollout) == 7).all()
+    for state in rollout.states[1:]:  # 7 = 1 * 5 + 2
+        assert (state.prices == 500).all()
+        assert (state.wages == 22).all()
+    experience = rollout.experience["always"]
+    assert (experience.actions == 7).all()
+    assert not experience.action_logp.any()
+    assert not experience.values.any()
+    assert experience.rewards.any()
+
+
+def test_an_actor_sees_the_quarter_and_its_own_agents_observations():
+    seen_by_actor: list[Seen] = []
+
+    class Watching(Always):
+        def act(self, seen: Seen, uniforms: Tensor) -> Certain:
+            assert uniforms.shape == (1, NUM_ENVS, 2)
+            seen_by_actor.append(seen)
+            return super().act(seen, uniforms)
+
+    economy = VectorEconomy(SMALL, NUM_ENVS)
+    economy.restrict(ActionRanges(price=(500.0, 1500.0)))
+    agents = torch.tensor([[0, 2], [2, 1], [1, 0], [0, 1]])
+    seats = with_firms(
+        Seat("watching", "firm", Watching(7), agents), Seat("rest", "firm", Always(3), others(3, agents))
+    )
+    rollout = play(economy, seats, torch.Generator().manual_seed(0))
+    assert [seen.quarter for seen in seen_by_actor] == [0, 1, 2, 3]
+    watched = VectorEconomy(SMALL, NUM_ENVS)
+    for state, seen in zip(rollout.states, seen_by_actor, strict=True):
+        watched.state = state
+        expected = watched.observe()
+        numpy.testing.assert_array_equal(seen.observations["shared"], expected["shared"])
+        own = expected["firm"][numpy.arange(NUM_ENVS)[:, None], agents.numpy()]
+        numpy.testing.assert_array_equal(seen.observations["private"], own)
+        numpy.testing.assert_array_equal(seen.observations["action_mask"][2], economy.action_masks["firm"])
+
+
+class Unasked(Network):
+    """A network that is only to act."""
+
+    def act(self, seen: Seen, uniforms: Tensor) -> Any:
+        return UnaskedChoice(super().act(seen, uniforms).actions)
+
+
+@dataclass(frozen=True)
+class UnaskedChoice:
+    actions: Tensor
+
+    @property
+    def logp(self) -> Tensor:
+        raise AssertionError("asked for a log-probability that nobody records")
+
+    @property
+    def values(self) -> Tensor:
+        raise AssertionError("asked for values that nobody records")
+
+
+def test_who_only_plays_is_asked_for_nothing_but_actions_and_nothing_is_recorded():
+    """As in an evaluation: neither log-probabilities nor values are computed."""
+    modules = build_modules(SMALL)
+    seats = [Seat(group, group, Unasked(module)) for group, module in modules.items()]
+    rollout = played(seats)
+    assert rollout.experience == {}
+    assert_same_play(rollout, played(group_seats(modules)))
+    with pytest.raises(AssertionError, match="nobody records"):
+        played(seats, recorded=["firm"])
+
+
+def test_a_network_computes_log_probabilities_and_values_when_they_are_asked_for():
+    modules = build_modules(SMALL)
+    economy = VectorEconomy(SMALL, NUM_ENVS)
+    arrays = {"shared": economy.reset()["shared"], "private": economy.observe()["consumer"]}
+    seen = Seen(0, {name: torch.from_numpy(array) for name, array in arrays.items()})
+    with torch.no_grad():
+        choice = Network(modules["consumer"]).act(seen, torch.full((5, NUM_ENVS, 5), 0.5))
+        assert isinstance(choice, NetworkChoice)
+        assert not {"logp", "values"} & vars(choice).keys()
+        assert choice.logp.shape == choice.values.shape == choice.actions.shape[:2] == (NUM_ENVS, 5)
+
+
+# Tax rules
+
+
+def rates_in_force(rollout: Rollout, economy: VectorEconomy) -> list[tuple[float, float]]:
+    """(Income, corporate) rate of every quarter, and of the one after the last, the same in all economies."""
+    states = [*rollout.states, economy.state]
+    rates = [numpy.stack([state.income_tax_rate, state.corporate_tax_rate], -1).round(6) for state in states]
+    assert all((pairs == pairs[0]).all() for pairs in rates)
+    return [tuple(pairs[0].tolist()) for pairs in rates]
+
+
+def taxed(taxes: FixedTaxes, params: EconomyParameters) -> list[tuple[float, float]]:
+    economy = VectorEconomy(params, NUM_ENVS)
+    seats = [*group_seats(build_modules(params))[:2], Seat("rule", "planner", taxes)]
+    return rates_in_force(play(economy, seats, torch.Generator().manual_seed(0)), economy)
+
+
+WIDE = SMALL.replace(dtype="float64")
+
+
+def test_fixed_taxes_of_each_quarter_hold_in_the_next_one_and_the_last_choice_goes_on():
+    rates = [(0.2, 0.4), (0.0, 1.0), (0.8, 0.6)]
+    assert taxed(FixedTaxes.at(WIDE, rates), WIDE) == [(0.0, 0.0), *rates, rates[-1]]
+
+
+def test_fixed_taxes_of_more_quarters_than_an_episode_has_are_followed_as_far_as_it_goes():
+    rates = [(0.2, 0.0), (0.4, 0.2), (0.6, 0.4), (0.8, 0.6), (1.0, 0.8)]
+    assert taxed(FixedTaxes.at(WIDE, rates), WIDE) == [(0.0, 0.0), *rates[:4]]
+
+
+@pytest.mark.parametrize(
+    ("highest", "expected"),
+    [
+        (0.0, [(0.0, 0.0), (0.0, 0.0)]),
+        (0.25, [(0.2, 0.2), (0.0, 0.2)]),
+        (0.65, [(0.2, 0.6), (0.0, 0.6)]),
+        (1.0, [(0.2, 0.8), (0.0, 1.0)]),
+    ],
+)
+def test_fixed_taxes_are_phased_in_by_the_ranges(highest, expected):
+    ranges = ActionRanges(income_tax_rate=(0.0, highest), corporate_tax_rate=(0.0, highest))
+    rates = taxed(FixedTaxes.at(WIDE, [(0.2, 0.8), (0.0, 1.0)], ranges), WIDE)
+    assert rates == [(0.0, 0.0), *expected, expected[-1], expected[-1]]
+
+
+@pytest.mark.parametrize(("highest", "expected"), [(0.3, (0.2, 0.2)), (0.5, (0.4, 0.4)), (1.0, (0.4, 0.8))])
+def test_an_experiment_with_fixed_taxes_seats_the_rule_and_no_network(highest, expected):
+    values = {"curriculum.fixed_income_tax_rate": 0.4, "curriculum.fixed_corporate_tax_rate": 0.8}
+    experiment = ExperimentConfig(economy=WIDE).with_values(values)
+    modules = build_modules(WIDE)
+    del modules["planner"]
+    economy = VectorEconomy(WIDE, NUM_ENVS)
+    economy.restrict(ActionRanges(income_tax_rate=(0.0, highest), corporate_tax_rate=(0.0, highest)))
+    seats = seats_of(experiment, modules, economy)
+    assert [(seat.policy, seat.group) for seat in seats][2:] == [("fixed_taxes", "planner")]
+    rollout = play(economy, seats, torch.Generator().manual_seed(0), recorded=list(experiment.policies))
+    assert rates_in_force(rollout, economy) == [(0.0, 0.0)] + [expected] * 4
+    assert set(rollout.experience) == {"consumer", "firm"}
+
+
+def test_firms_that_deviate_under_fixed_taxes_sit_beside_the_rule():
+    values = {"curriculum.fixed_income_tax_rate": 0.0, "curriculum.fixed_corporate_tax_rate": 0.8}
+    experiment = deviating("firm_1", **values)
+    modules = {policy: build_modules(SMALL)[group] for policy, group in experiment.policies.items()}
+    seats = seats_of(experiment, modules, VectorEconomy(SMALL, NUM_ENVS))
+    assert {seat.policy for seat in seats} == {"consumer", "firm", DEVIATOR, "fixed_taxes"}
+    assert played(seats, recorded=[DEVIATOR]).experience[DEVIATOR].rewards.shape == (NUM_ENVS, 4, 1)
+
+
+# Networks
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+def test_the_seats_of_an_experiment_explore_unless_they_are_greedy(greedy):
+    experiment, modules = ExperimentConfig(economy=SMALL), build_modules(SMALL)
+    seats = seats_of(experiment, modules, VectorEconomy(SMALL, NUM_ENVS), greedy)
+    one, other = (played(seats, seed=seed, recorded=GROUPS) for seed in (1, 2))
+    for group in GROUPS:
+        assert torch.equal(one.experience[group].actions, other.experience[group].actions) == greedy
+
+
+def test_a_greedy_network_takes_the_most_likely_choice_of_every_head():
+    """However little more likely: of 11, 11, 11, 5 and 3 options these."""
+    likely = torch.tensor([4, 0, 10, 2, 1])
+    modules = build_modules(SMALL)
+    with torch.no_grad():
+        modules["consumer"].policy_head.weight.zero_()
+        modules["consumer"].policy_head.bias.zero_()
+        modules["consumer"].policy_head.bias[likely + torch.tensor([0, 11, 22, 33, 38])] = 0.01
+    chosen = played(group_seats(modules, greedy=True), recorded=["consumer"]).experience["consumer"].actions
+    assert torch.equal(chosen, likely.to(chosen.dtype).expand_as(chosen))
+    drawn = played(group_seats(modules), recorded=["consumer"]).experience["consumer"].actions
+    assert not torch.equal(drawn, chosen)
