@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("rbc_rllib", "callbacks", "analysis", "tune_configs", "benchmarks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NOT_PINNED = {"wandb", "mlflow"}  # nothing here needs them
+NOT_PINNED = {"wandb", "mlflow-skinny"}  # nothing here needs them
 DISTRIBUTIONS = packages_distributions()
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
