@@ -27,6 +27,7 @@ from benchmarks.cases import experiment_of
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.rollout import play
+from rbc_rllib.settings import refused
 from rbc_rllib.training.rllib_internals import quiet
 
 CREATING = ("asarray", "arange", "empty", "full", "ones", "zeros")
@@ -173,9 +174,11 @@ def main(arguments: list[str] | None = None) -> None:
     )
     command.add_argument("--economies", type=int, default=32, metavar="N", help="economies played at once (default 32)")
     options = command.parse_args(arguments)
+    with refused(command):
+        experiment = experiment_of({"learning.economies_per_update": options.economies})
     quiet()
     torch.set_num_threads(1)
-    print(table(count(experiment_of({"learning.economies_per_update": options.economies}))))
+    print(table(count(experiment)))
 
 
 if __name__ == "__main__":

@@ -28,9 +28,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from analysis.figures import COLORS, new_figure, save, tidy
-from benchmarks.cases import REPOSITORY, Case, build, experiment_of, our_case, ray_of_our_own
+from benchmarks.cases import REPOSITORY, Case, build, check_repeats, experiment_of, our_case, ray_of_our_own
 from benchmarks.timing import Stopwatch, machine
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.settings import refused
 
 Point = dict[str, Any]
 """What is measured (numbers of consumers, .., learners), and when it was, `seconds`, `microseconds` and `megabytes`."""
@@ -253,6 +254,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(json.dumps(measure(options.point, options.repeats)))
         return
 
+    with refused(command):
+        check_repeats(options.repeats)
     measured: dict[str, list[Point]] = {}
     for axis, along in points(options.quick).items():
         measured[axis] = []

@@ -30,6 +30,7 @@ from benchmarks.cases import (
     agent_steps,
     bare_case,
     build,
+    check_repeats,
     experiment_of,
     fastest_stock,
     our_case,
@@ -38,6 +39,8 @@ from benchmarks.cases import (
 from benchmarks.floor import operations, peak_speed
 from benchmarks.parts import time_by_part
 from benchmarks.timing import Clock, machine
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.settings import refused
 
 STOCK, OURS, OURS_ALL, BARE = "stock RLlib", "EconomyPPO", "EconomyPPO, all consumers", "bare PyTorch loop"
 KINDS = ("sampling", "learning", "iteration")
@@ -79,9 +82,9 @@ def table(title: str, rows: dict[str, dict[str, float]], form: str = ",.0f") -> 
     return "\n".join(lines) + "\n"
 
 
-def run(economies: int, repeats: int, clock: Clock) -> dict[str, Any]:
+def run(experiment: ExperimentConfig, repeats: int, clock: Clock) -> dict[str, Any]:
     """All measurements, printed as they come."""
-    experiment = experiment_of({"learning.economies_per_update": economies})
+    economies = experiment.learning.economies_per_update
     every_consumer = experiment.with_values({"learning.trained_consumers": None})
     many = experiment.with_values({"learning.economies_per_update": MANY_ECONOMIES})
 
@@ -152,8 +155,11 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     options = command.parse_args(arguments)
     clock = time.process_time if options.cpu_time else time.perf_counter
+    with refused(command):
+        check_repeats(options.repeats)
+        experiment = experiment_of({"learning.economies_per_update": options.economies})
     with ray_of_our_own():
-        result = run(options.economies, options.repeats, clock)
+        result = run(experiment, options.repeats, clock)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 

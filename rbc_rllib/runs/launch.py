@@ -49,7 +49,7 @@ def run(sweep: Sweep, folder: Path, resume: bool = False) -> Run:
         rule = "it holds an earlier run, which is never overwritten"
         raise ConfigError("--results", str(folder), rule, "go on with it by --resume, or give another --results")
     if resume:
-        check_same(json.loads((folder / SWEEP_FILE).read_text()), sweep)
+        check_same(_started_sweep(folder), sweep)
     _start_ray()
     if resume:
         tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)
@@ -61,6 +61,15 @@ def run(sweep: Sweep, folder: Path, resume: bool = False) -> Run:
     finished = [Path(r.path) for r in grid if r.metrics and r.metrics.get("done") and r.error is None]
     errors = [str(error).strip().splitlines()[-1] for error in grid.errors]
     return Run(folder, finished, errors, interruption.requested)
+
+
+def _started_sweep(folder: Path) -> dict[str, Any]:
+    """What `describe_sweep` said of the sweep when the run in `folder` was started."""
+    try:
+        return json.loads((folder / SWEEP_FILE).read_text())
+    except (OSError, ValueError) as error:
+        rule = f"its {SWEEP_FILE}, which says with what settings it was started, cannot be read ({error})"
+        raise ConfigError("--resume", str(folder), rule, "start anew under another --results") from None
 
 
 def _new_tuner(sweep: Sweep, folder: Path) -> tune.Tuner:

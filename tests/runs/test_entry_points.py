@@ -1,6 +1,6 @@
-"""The commands as a user types them: what they write, print and refuse; interruption and resumption; a Ray job."""
+"""The commands as a user types them: what they write and print, and a Ray job."""
 
-import csv
+import importlib
 import json
 import os
 import secrets
@@ -16,44 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rbc_rllib import evaluate, sweep, train
-from rbc_rllib.runs.launch import Interruption
+from tests.runs.commands import REPOSITORY, finish, rows, start
 
-ROOT = Path(__file__).parent.parent
 SHORT = ["--set", "curriculum.total_env_steps=2000"]
 TRIAL_FILES = {"config.json", "progress.csv", "evaluation.json", "rollout.npz", "rollout.parquet", "rollout.png"}
-
-
-def start(*arguments: str, **variables: str) -> subprocess.Popen:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | variables
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
-def finish(process: subprocess.Popen, seconds: float = 240) -> str:
-    output, _ = process.communicate(timeout=seconds)
-    return output
-
-
-def interrupt(*arguments: str, after: str) -> None:
-    """Start a command, press Ctrl-C when its first line says `after`, and see that it says how to go on."""
-    process = start(*arguments)
-    assert after in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    output = finish(process)
-    assert process.returncode == 130, output
-    assert "--resume" in output
-
-
-def rows(trial: Path) -> list[dict[str, str]]:
-    with (trial / "progress.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -133,72 +99,15 @@ def test_evaluation_repeats_that_of_the_sweep(finished):
     assert "WARNING" not in output
 
 
-@pytest.mark.parametrize(
-    ("main", "arguments", "words"),
-    [
-        (sweep.main, ["nonsense"], ["nonsense", "quickstart"]),
-        (sweep.main, ["smoke", "--set", "economy.num_frims=3"], ["economy.num_frims", "3", "num_firms"]),
-        (sweep.main, ["smoke", "--set", "learning.clip_param=-1"], ["learning.clip_param", "-1", "greater"]),
-        (train.main, ["--config", "smoke", "--set", "seed"], ["seed", "key=value"]),
-        (train.main, ["--config", "smoke", "--resume"], ["--resume", "no run to resume"]),
-        (evaluate.main, ["nowhere"], ["nowhere", "no trial"]),
-    ],
-)
-def test_bad_input_gets_one_sentence_and_starts_nothing(main, arguments, words, capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "best_response"])
+def test_help_has_examples(name, capsys):
+    name = f"rbc_rllib.{name}"
     with pytest.raises(SystemExit) as ending:
-        main(arguments)
-    assert ending.value.code == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    (sentence,) = printed.err.strip().splitlines()
-    for word in words:
-        assert word in sentence
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("module", [train, sweep, evaluate])
-def test_help_has_examples(module, capsys):
-    with pytest.raises(SystemExit) as ending:
-        module.main(["--help"])
+        importlib.import_module(name).main(["--help"])
     assert ending.value.code == 0
     usage, examples = capsys.readouterr().out.split("\n\n", 1)
-    assert usage.startswith(f"usage: python -m {module.__name__}")
-    assert examples.count(f"python -m {module.__name__}") >= 2
-
-
-def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(tmp_path):
-    """The resumed training ends in the very numbers of one that was never interrupted."""
-    arguments = ["rbc_rllib.train", "--config", "smoke", "--set", "curriculum.total_env_steps=24000"]
-    whole = start(*arguments, "--results", str(tmp_path / "whole"))
-    output = finish(whole)
-    assert whole.returncode == 0, output
-
-    interrupt(*arguments, "--results", str(tmp_path / "cut"), after="smoke_seed0")
-    trial = tmp_path / "cut" / "train-smoke" / "smoke_seed0"
-    assert list(trial.glob("checkpoint_*"))
-    steps = int(rows(trial)[-1]["env_steps"])
-    assert steps < 24000
-
-    process = start(*arguments, "--results", str(tmp_path / "cut"), "--resume")
-    output = finish(process)
-    assert process.returncode == 0, output
-    resumed = {row["env_steps"]: row for row in rows(trial)}
-    straight = {row["env_steps"]: row for row in rows(tmp_path / "whole" / "train-smoke" / "smoke_seed0")}
-    assert resumed.keys() == straight.keys()
-    economic = [name for name in straight["24000"] if name.split("/")[0] in ("economy", "curriculum", "learning")]
-    for step, row in straight.items():
-        assert {name: resumed[step][name] for name in economic} == {name: row[name] for name in economic}, step
-
-
-@pytest.mark.parametrize("requested", [False, True])
-def test_every_row_says_whether_a_checkpoint_is_asked_for(requested):
-    """A run that is interrupted in its first row and resumed would have one column less from then on."""
-    interruption = Interruption()
-    interruption.requested = requested
-    result = {"env_steps": 400}
-    interruption.on_trial_result(0, [], None, result)
-    assert result["should_checkpoint"] is requested
+    assert usage.startswith(f"usage: python -m {name}")
+    assert examples.count(f"python -m {name}") >= 2
 
 
 def free_ports(count: int) -> list[int]:
@@ -247,7 +156,7 @@ def test_a_ray_job_runs_the_sweep_on_a_cluster(tmp_path):
                     *(ray, "job", "submit", "--working-dir", ".", "--"),
                     *(sys.executable, "-m", "rbc_rllib.sweep", "smoke", *SHORT, "--results", str(tmp_path / "results")),
                 ],
-                cwd=ROOT,
+                cwd=REPOSITORY,
                 env=environment,
                 capture_output=True,
                 text=True,

@@ -11,23 +11,13 @@ from scipy import stats
 from analysis.intervals import BOOTSTRAP_SEED
 from analysis.results import load_trials
 from analysis.tidy import tidy_table
-from rbc_rllib.evaluate import Evaluation, evaluate, evaluate_trial, main
-from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.training.algorithm import MODULES
+from rbc_rllib.evaluate import Evaluation, evaluate_trial, main, play_held_out
+from tests.play.networks import build_modules
+from tests.runs.trials import untrained
 from tests.small import SMALL
-from tests.play.test_modules import build_modules
 
 EXPERIMENT = SMALL.replace(evaluation_episodes=12, seed=3)
 FILES = {"evaluation.json", "rollout.npz", "rollout.parquet", "rollout.png"}
-
-
-def write_untrained(experiment: ExperimentConfig, folder: Path) -> Path:
-    """A trial's folder with a checkpoint of networks that have learned nothing."""
-    checkpoint = folder / "checkpoint_000000"
-    for group, module in build_modules(experiment.economy, experiment.learning.observation_encodings).items():
-        module.save_to_path(checkpoint / MODULES / group)
-    experiment.to_json(folder / "config.json")
-    return folder
 
 
 def strict_json(path: Path) -> dict:
@@ -45,7 +35,7 @@ def written(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def trial(tmp_path) -> Path:
-    return write_untrained(EXPERIMENT, tmp_path / "results" / "small_seed3")
+    return untrained(EXPERIMENT, tmp_path / "results" / "small_seed3")
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_numbers(trial):
@@ -64,7 +54,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_numbers(trial
 
 def test_intervals_are_the_bootstrap_over_episodes_and_shrink_with_them():
     modules = build_modules(EXPERIMENT.economy, EXPERIMENT.learning.observation_encodings)
-    few, many = (evaluate(EXPERIMENT, modules, episodes, seed=0) for episodes in (16, 256))
+    few, many = (play_held_out(EXPERIMENT, modules, episodes, seed=0) for episodes in (16, 256))
     for name, values in few.indicators.items():
         interval = few.summary[name]
         bounds = stats.bootstrap(
@@ -149,7 +139,7 @@ def test_a_new_indicator_is_printed_by_its_name_after_the_known_ones():
 def test_a_dead_economy_is_called_trivial(tmp_path, capsys):
     """Nothing is produced where a firm needs more hours than all workers have."""
     dead = EXPERIMENT.with_values({"economy.labor_floor": 1e6})
-    trial = write_untrained(dead, tmp_path / "dead")
+    trial = untrained(dead, tmp_path / "dead")
     main([str(trial)])
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "The economy is trivial: in 100% of the episodes next to nobody works, produces or consumes."
@@ -159,7 +149,7 @@ def test_a_dead_economy_is_called_trivial(tmp_path, capsys):
 @pytest.mark.parametrize(("share", "trivial"), [(0.0, False), (5 / 12, False), (0.5, True), (1.0, True)])
 def test_an_economy_is_trivial_from_half_of_the_episodes_on(share, trivial):
     modules = build_modules(EXPERIMENT.economy, EXPERIMENT.learning.observation_encodings)
-    result = evaluate(EXPERIMENT, modules, 12, seed=0)
+    result = play_held_out(EXPERIMENT, modules, 12, seed=0)
     result.indicators["trivial_share"][:] = np.arange(12) < 12 * share
     assert result.trivial == trivial
     assert result.verdict().startswith("The economy is trivial:") == trivial

@@ -1,16 +1,23 @@
 """Every sweep draws experiments that are valid, and its trials have folders of their own."""
 
+import json
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ray import tune
+from ray.tune.experiment import Experiment, Trial
+from ray.tune.registry import register_trainable
 from ray.tune.search.variant_generator import generate_variants
 
 from rbc_rllib.curriculum import Curriculum
-from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.economy.actions import planner_menu, tax_choice
+from rbc_rllib.experiment import ExperimentConfig, Sweep
+from rbc_rllib.runs import launch
 from rbc_rllib.runs.command_line import find_sweep
-from rbc_rllib.runs.launch import Sweep, trial_name
+from rbc_rllib.runs.launch import param_space, trial_name
 from rbc_rllib.runs.trial import experiment_of
 from rbc_rllib.settings import ConfigError
 from tests.small import SMALL
@@ -20,7 +27,19 @@ NAMES = ["quickstart", "smoke", "open_economy", "closed_economy", "tax_baselines
 
 def drawn(sweep: Sweep, times: int = 1) -> list[dict]:
     """The configs of the trials of `times` draws."""
-    return [config for _ in range(times) for _, config in generate_variants(sweep.param_space)]
+    return [config for _ in range(times) for _, config in generate_variants(param_space(sweep))]
+
+
+def trials_of(sweep: Sweep, folder: Path, monkeypatch) -> list[Trial]:
+    """The trials that Tune makes of a sweep, by the very settings with which a run is started."""
+    monkeypatch.setattr(launch.tune, "Tuner", lambda trainable, **settings: SimpleNamespace(**settings))
+    tuner = launch._new_tuner(sweep, folder)
+    register_trainable("any", lambda config: None)
+    search = tuner.tune_config.search_alg
+    search.add_configurations(
+        Experiment("any", run="any", config=tuner.param_space, num_samples=tuner.tune_config.num_samples)
+    )
+    return list(iter(search.next_trial, None))
 
 
 @pytest.fixture(autouse=True)
@@ -73,17 +92,19 @@ def test_fixed_taxes_are_on_the_menu_and_leave_the_planner_no_choice():
     rates = set()
     for experiment in find_sweep("tax_baselines").experiments:
         final, curriculum = experiment.curriculum.final(), experiment.curriculum
+        assert final.ranges.income_tax_rate == final.ranges.corporate_tax_rate == (0.0, 1.0)
         if experiment.name == "learned_taxes":
-            assert final.ranges.income_tax_rate == final.ranges.corporate_tax_rate == (0.0, 1.0)
             assert "planner" in final.trainable_groups
+            assert "planner" in experiment.policies
             continue
         rate = curriculum.fixed_income_tax_rate
         rates.add((experiment.name, rate))
         assert rate in experiment.economy.tax_choices
-        assert final.ranges.income_tax_rate == final.ranges.corporate_tax_rate == (rate, rate)
-        assert final.trainable_groups == ("consumer", "firm")
+        assert final.trainable_groups == tuple(experiment.policies) == ("consumer", "firm")
         before = curriculum.at(int(curriculum.tax_range_start * curriculum.total_env_steps))
-        assert before.ranges.income_tax_rate == before.ranges.corporate_tax_rate == (0.0, 0.0)
+        for stage, rates_now in ((before, (0.0, 0.0)), (final, (rate, rate))):
+            choice = tax_choice(experiment.economy, (rate, rate), stage.ranges)
+            assert tuple(planner_menu(experiment.economy)[choice]) == pytest.approx(rates_now)
     fixed = {("no_taxes", 0.0), *((f"fixed_taxes_{percent}", percent / 100) for percent in (20, 40, 60, 80))}
     assert rates == fixed
 
@@ -91,12 +112,35 @@ def test_fixed_taxes_are_on_the_menu_and_leave_the_planner_no_choice():
 def test_the_search_space_moves_the_experiment():
     drawn_experiments = [experiment_of(config) for config in drawn(find_sweep("curriculum_search"), times=20)]
     for value in (
-        lambda e: e.seed,
         lambda e: e.curriculum.staged_training,
         lambda e: e.curriculum.firm_range_end,
         lambda e: e.learning.learning_rate.planner,
     ):
         assert len({value(experiment) for experiment in drawn_experiments}) > 1
+
+
+def test_the_curriculum_search_trains_each_draw_with_every_seed(tmp_path, monkeypatch):
+    sweep = find_sweep("curriculum_search")
+    trials = trials_of(sweep, tmp_path / "search", monkeypatch)
+    seeds: dict[str, list[int]] = {}
+    for trial in trials:
+        draw = json.dumps(trial.config["values"], sort_keys=True)
+        experiment = experiment_of(trial.config)
+        seeds.setdefault(draw, []).append(experiment.seed)
+        assert experiment.replace(seed=0) == sweep.experiments[0].with_values(trial.config["values"])
+    assert len(seeds) == sweep.num_samples > 1
+    assert all(sorted(each) == [0, 1, 2] for each in seeds.values())
+    assert not any("seed" in draw for draw in seeds)
+    names = [trial_name(trial) for trial in trials]
+    assert len({*names}) == len(names)
+
+
+def test_the_curriculum_search_searches_around_the_defaults():
+    for key, domain in find_sweep("curriculum_search").search_space.items():
+        default = ExperimentConfig()
+        for part in key.split("."):
+            default = getattr(default, part)
+        assert domain.is_valid(default), key
 
 
 def test_a_value_that_is_set_is_no_longer_searched():
@@ -113,4 +157,15 @@ def test_defaults_that_depend_on_the_number_of_agents_follow_a_sampled_number():
 
 def test_experiments_of_one_name_and_seed_are_refused():
     with pytest.raises(ConfigError, match=r"small.*own name and seed"):
-        _ = Sweep((SMALL, SMALL)).param_space
+        Sweep((SMALL, SMALL))
+    Sweep((SMALL, SMALL.replace(seed=1)))
+
+
+def test_a_sweep_without_experiments_is_refused():
+    with pytest.raises(ConfigError, match=r"experiments = \(\) is refused: a sweep needs at least one experiment"):
+        Sweep(())
+
+
+def test_a_seed_is_no_dimension_of_a_search():
+    with pytest.raises(ConfigError, match=r"search_space = 'seed' .* give one experiment for each seed"):
+        Sweep((SMALL,), search_space={"seed": tune.randint(0, 10)})

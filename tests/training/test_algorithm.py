@@ -14,21 +14,28 @@ import pytest
 import torch
 import tree
 from ray.rllib.core.columns import Columns
-from ray.rllib.evaluation.postprocessing import Postprocessing
-from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from callbacks import curriculum_callbacks
-from rbc_rllib import arrays, env_runner
+from rbc_rllib import arrays
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.play.numerics import NumericsError
 from rbc_rllib.runs.trial import Trial
-from rbc_rllib.training.algorithm import algorithm_config
-from rbc_rllib.training.env_runner import weights_hash
+from rbc_rllib.training import batch as batches
+from rbc_rllib.training import env_runner
+from rbc_rllib.training.checkpoints import weights_hash
+from rbc_rllib.training.config import algorithm_config
+from rbc_rllib.training.rllib_internals import (
+    MultiAgentBatch,
+    Postprocessing,
+    SampleBatch,
+    set_entropy_coefficient,
+)
 from tests.small import SMALL, build, changed, weights
 
 pytestmark = pytest.mark.usefixtures("ray_on_this_machine")
 
+REPOSITORY = Path(__file__).parents[2]
 NOT_REPRODUCIBLE = ("time", "date", "timestamp", "pid", "agent_steps_per_second", "seconds_left", "iterations_since")
 
 
@@ -47,6 +54,10 @@ def trial(values: dict | None = None) -> Trial:
     return Trial({"experiment": SMALL.model_dump(mode="json"), "values": values or {}})
 
 
+def hashes_of(weights) -> dict[str, str]:
+    return {policy: weights_hash(state) for policy, state in weights.items()}
+
+
 @pytest.mark.parametrize(("runners", "learners"), [(0, 0), (1, 1), (2, 2)])
 def test_new_weights_reach_every_runner_in_each_iteration(runners, learners):
     resources = {"resources.num_env_runners": runners, "resources.num_learners": learners}
@@ -54,19 +65,20 @@ def test_new_weights_reach_every_runner_in_each_iteration(runners, learners):
     algorithm = build(experiment)
     hashes = []
     for _ in range(3):
-        acting_next = weights_hash(algorithm.learner_group.get_weights())
+        acting_next = hashes_of(algorithm.learner_group.get_weights())
         result = algorithm.train()
         acted = algorithm.env_runner_group.foreach_env_runner(
-            lambda runner: runner.weights_hash(), local_env_runner=runners == 0
+            lambda runner: runner.weights_hashes(), local_env_runner=runners == 0
         )
         assert acted == [acting_next] * max(1, runners)
         hashes.append(acting_next)
         assert math.isfinite(result["learners"]["consumer"]["total_loss"])
         assert result["num_env_steps_sampled_lifetime"] == len(hashes) * experiment.env_steps_per_update
-    assert len(set(hashes)) == 3
+    assert len({each["consumer"] for each in hashes}) == 3
     if learners == 2:
-        on_learners = algorithm.learner_group.foreach_learner(lambda learner: weights_hash(learner.module.get_state()))
-        assert len({answer.get() for answer in on_learners}) == 1
+        answers = algorithm.learner_group.foreach_learner(lambda learner: hashes_of(learner.module.get_state()))
+        one, other = (answer.get() for answer in answers)
+        assert one == other
     algorithm.stop()
 
 
@@ -96,7 +108,7 @@ def test_nothing_passes_through_the_host_between_economy_and_learner(monkeypatch
     def forbidden(*_):
         pytest.fail("an array was brought to the host")
 
-    for module in (env_runner, arrays):
+    for module in (batches, arrays):
         monkeypatch.setattr(module, "to_numpy", forbidden)
     for method in ("numpy", "cpu", "tolist", "__array__"):
         monkeypatch.setattr(torch.Tensor, method, forbidden)
@@ -130,7 +142,7 @@ def test_runners_get_the_gpus_that_are_meant_for_them(resources, expected, monke
 def test_a_lost_runner_is_replaced_and_told_the_stage_and_the_weights():
     experiment = SMALL.with_values({"resources.num_env_runners": 2, "learning.updates_per_iteration": 1})
     config = algorithm_config(experiment).fault_tolerance(restart_failed_env_runners=True)
-    algorithm = config.callbacks(curriculum_callbacks(experiment.curriculum)).build_algo()
+    algorithm = config.callbacks(curriculum_callbacks(experiment)).build_algo()
     algorithm.train()
     runners = algorithm.env_runner_group
     (victim,) = runners.foreach_env_runner(lambda r: os.getpid(), local_env_runner=False, remote_worker_ids=[1])
@@ -140,9 +152,9 @@ def test_a_lost_runner_is_replaced_and_told_the_stage_and_the_weights():
     assert runners.num_healthy_remote_workers() < 2
     while runners.num_healthy_remote_workers() < 2 and time.monotonic() < give_up:
         algorithm.train()
-    before = weights_hash(algorithm.learner_group.get_weights())
+    before = hashes_of(algorithm.learner_group.get_weights())
     algorithm.train()
-    assert runners.foreach_env_runner(lambda r: r.weights_hash(), local_env_runner=False) == [before] * 2
+    assert runners.foreach_env_runner(lambda r: r.weights_hashes(), local_env_runner=False) == [before] * 2
     scales = runners.foreach_env_runner(lambda r: r.env.economy.labor_disutility_scale, local_env_runner=False)
     present = experiment.curriculum.at(algorithm.env_steps).labor_disutility_scale
     assert scales == [present] * 2
@@ -162,17 +174,18 @@ def test_a_seed_reproduces_every_metric_and_another_seed_does_not():
 def test_a_seed_gives_the_same_weights_in_every_process():
     """Whatever order Python's hash seed gives to sets of strings."""
     program = (
-        "from tests.small import *; import rbc_rllib.training.env_runner as r; print(r.weights_hash(weights(build())))"
+        "from tests.small import build, weights; from rbc_rllib.training.checkpoints import weights_hash;"
+        "print(*(weights_hash(state) for state in weights(build()).values()))"
     )
     hashes = {
         subprocess.run(
             [sys.executable, "-c", program],
             env=os.environ | {"PYTHONHASHSEED": seed, "RAY_ADDRESS": "local"},
-            cwd=Path(__file__).parent.parent,
+            cwd=REPOSITORY,
             capture_output=True,
             text=True,
             check=True,
-        ).stdout.split()[-1]
+        ).stdout.splitlines()[-1]
         for seed in ("1", "2")
     }
     assert len(hashes) == 1
@@ -241,7 +254,7 @@ def test_rows_with_an_inner_agent_axis_give_the_gradient_of_rows_of_single_agent
         rows[group] = SampleBatch({Columns.OBS: spread, **others})
     for algorithm, one_batch in ((inner, batch), (flat, MultiAgentBatch(rows, env_steps=batch.env_steps()))):
         learner = algorithm.learner_group._learner
-        learner.config.multi_agent(policies_to_train=list(GROUPS))
+        learner.trained_policies = GROUPS
         forward = learner.module.forward_train(one_batch.policy_batches)
         losses = learner.compute_losses(fwd_out=forward, batch=one_batch.policy_batches)
         learner.compute_gradients(losses)
@@ -260,7 +273,7 @@ def test_policy_gradient_is_one_unclipped_pass_over_the_batch():
     config = algorithm.config
     assert (config.num_epochs, config.minibatch_size) == (1, None)
     learner = algorithm.learner_group._learner
-    learner.entropy_coeff_schedulers_per_module["consumer"]._curr_value = 0.0
+    set_entropy_coefficient(learner, "consumer", 0.0)
     batch = batch_and_loss_inputs(algorithm).policy_batches
     consumers = {"consumer": batch["consumer"]}
     learner.compute_gradients(learner.compute_losses(fwd_out=learner.module.forward_train(consumers), batch=consumers))

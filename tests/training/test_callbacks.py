@@ -5,10 +5,11 @@ import math
 import pytest
 
 from callbacks import curriculum_callbacks
-from callbacks.stage_callback import economies_of
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.runs.trial import Trial
-from rbc_rllib.training.algorithm import lifetime_env_steps, stock_config
+from rbc_rllib.training.algorithm import lifetime_env_steps
+from rbc_rllib.training.config import algorithm_config, stock_config
+from rbc_rllib.training.rllib_internals import economies_of
 from tests.small import SMALL, build, changed, weights
 
 pytestmark = pytest.mark.usefixtures("ray_on_this_machine")
@@ -18,10 +19,10 @@ STOCK = SMALL.with_values({"economy.num_consumers": 2, "learning.economies_per_u
 
 
 def build_stock():
-    return stock_config(STOCK, curriculum_callbacks(STOCK.curriculum)).build_algo()
+    return stock_config(STOCK, curriculum_callbacks(STOCK)).build_algo()
 
 
-def entropy_coefficients(algorithm) -> dict[str, float]:
+def coefficients_in_the_loss(algorithm) -> dict[str, float]:
     schedulers = algorithm.learner_group._learner.entropy_coeff_schedulers_per_module
     return {group: schedulers[group].get_current_value() for group in GROUPS}
 
@@ -37,10 +38,12 @@ def test_the_stage_of_the_lifetime_env_steps_reaches_economies_and_learners(make
         for economy in economies:
             assert economy.ranges == stage.ranges
             assert economy.labor_disutility_scale == stage.labor_disutility_scale
-        assert entropy_coefficients(algorithm) == pytest.approx(stage.entropy_coeff)
-        assert algorithm.learner_group._learner.config.policies_to_train == list(stage.trainable_groups)
+        learner = algorithm.learner_group._learner
+        assert learner.entropy_coefficients == stage.entropy_coeff
+        assert tuple(learner.trained_policies) == stage.trainable_groups
         before = weights(algorithm)
         algorithm.train()
+        assert coefficients_in_the_loss(algorithm) == pytest.approx(stage.entropy_coeff)
         assert changed(before, weights(algorithm)) == set(stage.trainable_groups), iteration
         seen.add(stage.ranges.price)
     assert lifetime_env_steps(algorithm) > 0
@@ -73,9 +76,7 @@ def test_evaluation_sees_the_economy_itself_and_training_goes_on_as_before():
 
 
 def test_rllibs_own_evaluation_works_with_the_batched_runner():
-    from rbc_rllib.training.algorithm import algorithm_config
-
-    config = algorithm_config(SMALL, curriculum_callbacks(SMALL.curriculum))
+    config = algorithm_config(SMALL, curriculum_callbacks(SMALL))
     config.evaluation(evaluation_interval=1, evaluation_duration=8, evaluation_duration_unit="episodes")
     algorithm = config.build_algo()
     result = algorithm.train()

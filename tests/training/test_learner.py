@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
-from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 from callbacks import curriculum_callbacks
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.training.algorithm import algorithm_config
-from rbc_rllib.training.learner import minibatches
+from rbc_rllib.training.config import algorithm_config
+from rbc_rllib.training.learner import StagedLearner, minibatches
+from rbc_rllib.training.rllib_internals import MultiAgentBatch, SampleBatch
 from tests.small import SMALL, changed, weights
 
 
@@ -53,10 +52,11 @@ def test_as_many_minibatches_as_asked_for_whatever_the_number_of_rows(rows, size
 
 @pytest.mark.usefixtures("ray_on_this_machine")
 def test_its_steps_are_those_of_the_stock_learner():
+    """`StagedLearner` is RLlib's own but for the stage, which both get here."""
     experiment = SMALL.with_values({"curriculum.staged_training": False})
-    config = algorithm_config(experiment, curriculum_callbacks(experiment.curriculum))
+    config = algorithm_config(experiment, curriculum_callbacks(experiment))
     ours = config.copy(copy_frozen=False).build_algo()
-    stock = config.copy(copy_frozen=False).learners(learner_class=PPOTorchLearner).build_algo()
+    stock = config.copy(copy_frozen=False).learners(learner_class=StagedLearner).build_algo()
     stock.learner_group.set_state(ours.learner_group.get_state())
     before = weights(ours)
     for _ in range(3):

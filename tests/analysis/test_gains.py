@@ -1,0 +1,77 @@
+"""Gains in numbers and honest words: units, intervals, seeds that stayed, economies that are dead."""
+
+import numpy as np
+import pytest
+
+from analysis.gains import Solution, consumption_equivalent, measure_gain, table, words
+from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy.consumers import utility
+
+
+@pytest.mark.parametrize("crra", [0.0, 0.1, 1.0, 3.0])
+def test_a_consumption_equivalent_is_worth_the_gain(crra, rng):
+    params = EconomyParameters(num_consumers=4, num_firms=3, crra=crra)
+    baskets = rng.uniform(0, 10, size=(6, 2, 4, 3))
+
+    def enjoyed(x):
+        nothing = np.zeros((12, 4))
+        return utility(params, x.reshape(12, 4, 3), nothing, nothing).mean()
+
+    for percent in (-40.0, 0.0, 2.5, 80.0):
+        gain = enjoyed(baskets * (1 + percent / 100)) - enjoyed(baskets)
+        assert consumption_equivalent(params, baskets, gain) == pytest.approx(percent, abs=1e-4)
+
+
+def test_a_consumption_equivalent_at_its_limits():
+    bounded = EconomyParameters(num_consumers=1, num_firms=1, crra=2.0)  # utility stays below 1
+    one = np.ones((1, 1, 1, 1))
+    assert consumption_equivalent(bounded, one, 5.0) == np.inf
+    assert consumption_equivalent(bounded, one, -5.0) == -100
+    assert consumption_equivalent(bounded, one, 0.0) == 0
+    assert np.isnan(consumption_equivalent(bounded, 0 * one, 0.1))
+    linear = EconomyParameters(num_consumers=1, num_firms=1, crra=0.0)
+    assert consumption_equivalent(linear, 4 * one, 1.0) == pytest.approx(25.0)
+
+
+def gain_of(rng, mean, *, seeds=4, validation=None, before=10.0, untrained=2.0, deviator="firm"):
+    base = rng.normal(before, 1, 200)
+    after = base + mean + rng.normal(0, 0.3, (seeds, 200)) + rng.normal(0, 0.05, (seeds, 1))
+    validation = [mean] * seeds if validation is None else validation
+    return measure_gain(deviator, base, after, validation, range(seeds), untrained, EconomyParameters())
+
+
+def test_gains_in_all_units(rng):
+    gain = gain_of(rng, 2.0)
+    assert gain.known
+    assert gain.gain.low < 2.0 < gain.gain.high
+    assert gain.percent_of_reward.mean == pytest.approx(20, rel=0.05)
+    assert gain.percent_of_improvement.mean == pytest.approx(25, rel=0.05)
+    assert gain.consumption_equivalent is None
+    assert gain_of(rng, 2.0, untrained=11.0).percent_of_improvement is None
+
+
+def test_the_best_seed_and_staying_are_chosen_on_validation_episodes_only(rng):
+    gain = gain_of(rng, 2.0, validation=[0.1, -0.3, 0.5, -0.1])
+    assert gain.stayed == (1, 3)
+    assert gain.best_seed == 2
+    assert gain.gain.mean == pytest.approx(1.0, abs=0.1)
+    assert gain.best_gain.mean == pytest.approx(2.0, abs=0.2)
+
+
+def test_words_are_lower_bounds_and_a_dead_economy_is_no_equilibrium(rng):
+    large, none = gain_of(rng, 2.0), gain_of(rng, 0.0, deviator="planner", validation=[0.01] * 4)
+    alive = words(Solution("checkpoint_000001", 100, 0.0, (large, none)))
+    assert "firm gains at least" in alive
+    assert "planner: a gain of" in alive
+    assert "not distinguishable from 0" in alive
+    assert "Epsilon, the largest gain, is at least" in alive
+    assert "of the reward of firm" in alive
+    dead = Solution("checkpoint_000001", 100, 0.9, (none,))
+    assert dead.trivial
+    assert "trivial" in words(dead)
+    assert "not called an equilibrium" in words(dead)
+    assert "Epsilon" not in words(dead)
+    quiet = words(Solution("checkpoint_000001", 100, 0.0, (none,)))
+    assert "Better responses than those found may exist" in quiet
+    lines = table(Solution("checkpoint_000001", 100, 0.0, (large, none))).splitlines()
+    assert len({line.count("|") for line in lines}) == 1

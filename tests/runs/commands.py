@@ -1,0 +1,45 @@
+"""The commands as a user types them, in processes of their own."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def start(*arguments: str, **variables: str) -> subprocess.Popen:
+    """`python -m` with these arguments, without the Ray of the tests."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | variables
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def finish(process: subprocess.Popen, seconds: float = 240) -> str:
+    """Everything that it prints."""
+    output, _ = process.communicate(timeout=seconds)
+    return output
+
+
+def interrupt(*arguments: str, after: str) -> None:
+    """Start a command, press Ctrl-C when its first line says `after`, and see that it says how to go on."""
+    process = start(*arguments)
+    assert after in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output = finish(process)
+    assert process.returncode == 130, output
+    assert "--resume" in output
+
+
+def rows(trial: Path) -> list[dict[str, str]]:
+    """What a trial has reported."""
+    with (trial / "progress.csv").open() as file:
+        return list(csv.DictReader(file))

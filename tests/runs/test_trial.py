@@ -1,0 +1,68 @@
+"""`Trial`: its reports, its checkpoints at its own iterations, and what its process loads."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rbc_rllib.experiment import Sweep
+from rbc_rllib.runs.launch import run
+from rbc_rllib.training.checkpoints import checkpoints_in, training_state
+from tests.runs.commands import REPOSITORY, rows
+from tests.runs.trials import trial_of
+from tests.small import SMALL
+from tests.test_architecture import imported, modules, within
+
+FIVE = SMALL.with_values({"curriculum.total_env_steps": 320})  # iterations, of 64 env steps
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+@pytest.mark.parametrize(
+    ("every", "expected"), [(1, [True] * 5), (2, [False, True, False, True, False]), (50, [False] * 5)]
+)
+def test_a_report_asks_for_a_checkpoint_at_the_experiments_own_iterations(every, expected):
+    trial = trial_of(FIVE.replace(iterations_per_checkpoint=every))
+    assert [trial.train()["should_checkpoint"] for _ in range(5)] == expected
+    trial.stop()
+
+
+def test_experiments_of_one_sweep_leave_checkpoints_at_their_own_iterations(ray_on_this_machine, tmp_path):
+    """And each one after its last iteration."""
+    experiments = [FIVE.replace(name=f"every_{n}", iterations_per_checkpoint=n) for n in (2, 3, 50)]
+    ended = run(Sweep(tuple(experiments)), tmp_path / "results")
+    assert ended.errors == []
+    found = {
+        trial.name: [training_state(checkpoint).env_steps // 64 for checkpoint in checkpoints_in(trial)]
+        for trial in ended.finished
+    }
+    assert found == {"every_2_seed0": [2, 4, 5], "every_3_seed0": [3, 5], "every_50_seed0": [5]}
+    for trial in ended.finished:
+        assert [int(row["env_steps"]) for row in rows(trial)] == [64, 128, 192, 256, 320]
+
+
+def test_a_training_process_loads_neither_tables_nor_figures():
+    """Ray loads pandas by itself; what its processes load of ours is `rbc_rllib.runs.trial` and what that imports."""
+    program = """
+import json, sys
+import ray.rllib.algorithms.ppo, ray.tune
+before = set(sys.modules)
+import rbc_rllib.runs.trial
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert "rbc_rllib.training.algorithm" in loaded
+    assert not [name for name in loaded if within(name, ("matplotlib", "pandas", "pyarrow", "scipy", "analysis"))]
+
+
+BELOW_THE_ENTRY_POINTS = (
+    *("rbc_rllib.economy", "rbc_rllib.play", "rbc_rllib.training", "rbc_rllib.runs", "callbacks"),
+    *("rbc_rllib.settings", "rbc_rllib.arrays", "rbc_rllib.curriculum", "rbc_rllib.experiment", "rbc_rllib.policies"),
+)
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if within(name, BELOW_THE_ENTRY_POINTS)])
+def test_nothing_below_the_entry_points_makes_tables_or_figures(name):
+    libraries = ("matplotlib", "pandas", "pyarrow", "analysis")
+    assert not {other for other in imported(modules()[name]) if within(other, libraries)}

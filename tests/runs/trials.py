@@ -1,0 +1,41 @@
+"""Trials without Tune, and the folders that they leave."""
+
+from pathlib import Path
+from typing import Any
+
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.runs.trial import Trial
+from rbc_rllib.training.checkpoints import TrainingState, describe, network_folder
+from tests.play.networks import build_modules
+
+
+def trial_of(experiment: ExperimentConfig, values: dict[str, Any] | None = None) -> Trial:
+    """What Tune would train."""
+    return Trial({"experiment": experiment.model_dump(mode="json"), "values": values or {}})
+
+
+def trained(experiment: ExperimentConfig, folder: Path, checkpoints: int = 1) -> Path:
+    """The folder of a trial that was trained to its end, without Tune; its last checkpoint is from there."""
+    trial = trial_of(experiment)
+    for number in range(checkpoints):
+        for _ in range(experiment.num_iterations // checkpoints):
+            done = trial.train()["done"]
+        checkpoint = folder / f"checkpoint_{number:06}"
+        checkpoint.mkdir(parents=True)
+        trial.save_checkpoint(str(checkpoint))
+    assert done
+    trial.stop()
+    experiment.to_json(folder / "config.json")
+    return folder
+
+
+def untrained(experiment: ExperimentConfig, folder: Path) -> Path:
+    """A trial's folder with a checkpoint of networks that have learned nothing."""
+    learning, checkpoint = experiment.learning, folder / "checkpoint_000000"
+    modules = build_modules(experiment.economy, learning.observation_encodings, learning.hidden_sizes)
+    modules = {policy: modules[group] for policy, group in experiment.policies.items()}
+    for policy, module in modules.items():
+        module.save_to_path(network_folder(checkpoint, policy))
+    describe(checkpoint, TrainingState(0, 0.0), {policy: module.get_state() for policy, module in modules.items()})
+    experiment.to_json(folder / "config.json")
+    return folder
