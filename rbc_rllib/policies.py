@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from rbc_rllib.economy.actions import group_sizes, tax_choice
+from rbc_rllib.economy.observations import private_sizes
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.parallel import ParallelEconomy, parallel_env
@@ -53,6 +54,10 @@ class Policies:
         give another one. Raises `ConfigError` where `shared` or a group's own observations are missing.
         """
         if "shared" in observations:
+            own = private_sizes(self.experiment.economy, self.experiment.learning.observation_encodings)
+            if unseen := [group for group in self._members() if own[group] and group not in observations]:
+                rule = f"each {unseen[0]} sees something of its own, and the array of that is missing"
+                raise ConfigError("observations", sorted(observations), rule, "give all that `observe` returned")
             return self._act(observations, {}, seed, greedy)
         members = {group: names for group, names in self._members().items() if names[0] in observations}
         missing = [name for group in self._members() for name in self._members()[group] if name not in observations]

@@ -16,7 +16,7 @@ from benchmarks.throughput import rates, speed, table
 from benchmarks.timing import PartTimer
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.training.env_runner import stream_seed
+from rbc_rllib.play.randomness import stream_seed
 from tests.small import SMALL, build, weights
 
 EVERYONE_LEARNS = SMALL.with_values({"curriculum.staged_training": False, "curriculum.annealed_ranges": False})

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rbc_rllib.runs.command_line import conclude
+from rbc_rllib.runs.launch import Run
 from tests.runs.commands import REPOSITORY, finish, rows, start
 
 SHORT = ["--set", "curriculum.total_env_steps=2000"]
@@ -97,6 +100,26 @@ def test_evaluation_repeats_that_of_the_sweep(finished):
     assert [(trial / name).read_bytes() for name in names] == before
     assert output.strip().splitlines()[-1].startswith("The economy is ")
     assert "WARNING" not in output
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "words"),
+    [
+        (Run(Path("results"), [], [], interrupted=True), 130, "Interrupted. Every running trial has saved"),
+        (Run(Path("results"), [], ["ValueError: 3"], interrupted=False), 1, "Failed: ValueError: 3"),
+    ],
+)
+def test_the_command_to_go_on_with_can_be_pasted_into_a_shell(ended, status, words, capsys, monkeypatch):
+    arguments = ["--set", "economy.price_choices=[0, 500]", "--results", "my results"]
+    monkeypatch.setattr(sys, "argv", ["somewhere/rbc_rllib/sweep.py", "smoke", *arguments, "--resume"])
+    with pytest.raises(SystemExit) as ending:
+        conclude(ended, lambda folder, finished: "")
+    assert ending.value.code == status
+    printed = capsys.readouterr()
+    assert words in printed.out + printed.err
+    last = (printed.out + printed.err).splitlines()[-1]
+    command = last[last.index("python -m") :]
+    assert shlex.split(command) == ["python", "-m", "rbc_rllib.sweep", "smoke", *arguments, "--resume"]
 
 
 @pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "best_response"])

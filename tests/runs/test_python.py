@@ -225,7 +225,7 @@ def test_policies_play_as_an_evaluation_does(trial):
         rewards.append(outcome.firm_reward.mean(1))
     mine, theirs = np.mean(rewards, 0), evaluate(trial, episodes=400).rewards["firm"].mean(1)
     error = np.hypot(mine.std(), theirs.std()) / 20
-    assert mine.mean() == pytest.approx(theirs.mean(), abs=4 * error)
+    assert mine.mean() == pytest.approx(theirs.mean(), abs=4 * float(error))
 
 
 def test_with_fixed_taxes_there_is_no_planner_among_the_agents(tmp_path):
@@ -241,12 +241,9 @@ def test_with_fixed_taxes_there_is_no_planner_among_the_agents(tmp_path):
 
 
 @pytest.mark.parametrize("deviator", ["firm", "firm_1", "consumer_0+consumer_4"])
-def test_who_deviates_acts_by_the_best_response_and_everybody_else_by_the_frozen_policies(
-    deviator, small_run, tmp_path
-):
-    (experiment,) = best_responses(
-        small_run, [deviator], find_checkpoints(small_run), seeds=1, iterations=2
-    ).experiments
+def test_only_who_deviates_acts_by_the_best_response(deviator, small_run, tmp_path):
+    checkpoints = find_checkpoints(small_run)
+    (experiment,) = best_responses(small_run, [deviator], checkpoints, seeds=1, iterations=2).experiments
     frozen, responding = load_policies(small_run), load_policies(trained(experiment, tmp_path / "response"))
     deviation = experiment.deviation
     economy = VectorEconomy(SMALL.economy, 200)
@@ -275,7 +272,7 @@ def test_another_checkpoint_can_be_named(tmp_path):
 
     assert torch.equal(logits(newest), logits(last))
     assert not torch.equal(logits(newest), logits(first))
-    with pytest.raises(ConfigError, match=r"checkpoint = .*checkpoint_000007"):
+    with pytest.raises(ConfigError, match=r"kpoint_000007. is refused: its checkpoint.json cannot be read"):
         load_policies(run, "checkpoint_000007")
 
 

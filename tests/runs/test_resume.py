@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,23 @@ def test_a_run_that_does_not_say_how_it_was_started_is_not_resumed(content, fini
         (tmp_path / SWEEP_FILE).write_text(content)
     with pytest.raises(ConfigError, match=r"its sweep\.json, .* cannot be read .*start anew under another --results"):
         run(searched(), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("text", [None, "", "not JSON"])
+def test_a_run_whose_settings_are_unknown_is_not_resumed(text, finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "results" / "searched")
+    (folder / SWEEP_FILE).unlink()
+    if text is not None:
+        (folder / SWEEP_FILE).write_text(text)
+    with pytest.raises(ConfigError, match=r"--resume = .*sweep\.json, .* cannot be read .*start anew under another"):
+        run(searched(), folder, resume=True)
+
+
+def test_a_run_that_was_moved_resumes_where_it_is(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "elsewhere" / "searched")
+    ended = run(searched(), folder, resume=True)
+    assert ended.errors == []
+    assert [path.parent for path in ended.finished] == [folder]
 
 
 def test_the_same_settings_resume(finished):
