@@ -37,7 +37,7 @@ class Policies:
     networks: dict[str, GroupModule]  # by policy
 
     def parallel_env(self) -> ParallelEconomy:
-        """The economy in which the run's training ended, as a PettingZoo environment."""
+        """The economy of the run, as a PettingZoo environment: whole menus, and the penalties of its config."""
         learning, curriculum = self.experiment.learning, self.experiment.curriculum
         return parallel_env(
             self.experiment.economy,

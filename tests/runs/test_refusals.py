@@ -74,7 +74,7 @@ def test_one_sentence_names_what_is_wrong(refusal, command, arguments, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--groups", "government"], ["--groups = 'government'", "take consumer, firm, planner"]),
+        (["--groups", "bakers"], ["--groups = 'bakers'", "take consumer, firm, planner"]),
         (["--individual", "firm_3"], ["firm_3", "no such group or agent", "firm_2"]),
         (["--individual", "planner_0"], ["planner_0", "no such group or agent"]),
         (["--individual", "firm"], ["--individual = 'firm'", "write e.g. firm_3"]),
