@@ -8,6 +8,11 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_xdist_auto_num_workers(config) -> int:
+    """Two processes run the tests; none of its own does where everything that is printed is to be seen (`-s`)."""
+    return 0 if config.getoption("capture") == "no" else 2
+
+
 @pytest.fixture
 def rng() -> numpy.random.Generator:
     """A generator with the same numbers in every run and in every test."""
