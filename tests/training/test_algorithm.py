@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
 import tree
 from ray.rllib.core.columns import Columns
@@ -172,7 +173,7 @@ def test_a_seed_reproduces_every_metric_and_another_seed_does_not():
 
 
 def test_a_seed_gives_the_same_weights_in_every_process():
-    """Whatever order Python's hash seed gives to sets of strings."""
+    """Whatever order Python's hash seed gives to sets of strings; all in the Ray of the tests."""
     program = (
         "from tests.small import build, weights; from rbc_rllib.training.checkpoints import weights_hash;"
         "print(*(weights_hash(state) for state in weights(build()).values()))"
@@ -180,7 +181,7 @@ def test_a_seed_gives_the_same_weights_in_every_process():
     hashes = {
         subprocess.run(
             [sys.executable, "-c", program],
-            env=os.environ | {"PYTHONHASHSEED": seed, "RAY_ADDRESS": "local"},
+            env=os.environ | {"PYTHONHASHSEED": seed, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
             cwd=REPOSITORY,
             capture_output=True,
             text=True,
