@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -133,14 +134,19 @@ def test_help_has_examples(name, capsys):
     assert examples.count(f"python -m {name}") >= 2
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+def free_ports(count: int) -> set[int]:
+    """None of those that the system gives to whoever asks for any: nobody else takes them before we do."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = 20_000 + secrets.randbelow(12_000)
+        if not listens(port):
+            ports.add(port)
     return ports
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_ray_job_runs_the_sweep_on_a_cluster(tmp_path):
@@ -173,7 +179,9 @@ def test_a_ray_job_runs_the_sweep_on_a_cluster(tmp_path):
     )
     try:
         give_up = time.monotonic() + 240
-        while True:  # the head takes some seconds until it accepts a job
+        while not listens(dashboard) and time.monotonic() < give_up:
+            time.sleep(0.5)
+        while True:  # the head takes some seconds more until it accepts a job
             job = subprocess.run(
                 [
                     *(ray, "job", "submit", "--working-dir", ".", "--"),
@@ -194,6 +202,8 @@ def test_a_ray_job_runs_the_sweep_on_a_cluster(tmp_path):
         trial = tmp_path / "results" / "smoke" / "smoke_seed0"
         assert {path.name for path in trial.iterdir()} >= TRIAL_FILES
     finally:
-        os.killpg(head.pid, signal.SIGTERM)
+        head.terminate()  # it ends its processes, in seconds; all of them told at once take half a minute
         head.wait(timeout=60)
+        with suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGKILL)  # what it has left
         shutil.rmtree(temporary, ignore_errors=True)
