@@ -12,5 +12,5 @@ class ActionRangeAnnealing(StageCallback):
     """Sets the allowed ranges in every environment; agents see them as action masks."""
 
     def change_economy(self, stage: CurriculumStage, algorithm: Any) -> Change:
-        """Allow the stage's ranges."""
-        return partial(VectorEconomy.restrict, ranges=stage.ranges)
+        """Allow the stage's ranges, and draw plans as sharply as it says."""
+        return partial(VectorEconomy.restrict, ranges=stage.ranges, plan_sharpness=stage.plan_sharpness)

@@ -3,8 +3,10 @@ from .curriculum import Curriculum as Curriculum
 from .curriculum import CurriculumStage as CurriculumStage
 from .economy import ActionRanges as ActionRanges
 from .economy import Actions as Actions
+from .economy import AnnouncedState as AnnouncedState
 from .economy import EconomyParameters as EconomyParameters
 from .economy import Outcome as Outcome
+from .economy import Planner as Planner
 from .economy import State as State
 from .economy import initial_state as initial_state
 from .economy import step as step

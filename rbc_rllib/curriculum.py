@@ -16,6 +16,9 @@ from rbc_rllib.economy import GROUPS, ActionRanges, EconomyParameters
 from rbc_rllib.economy.actions import TOLERANCE
 from rbc_rllib.settings import ConfigError, PerGroup, Settings
 
+SETTLED = 1e6
+"""Sharpness at which a plan is its most likely one, unless logits differ by rounding errors only."""
+
 
 @dataclass(frozen=True)
 class CurriculumStage:
@@ -26,6 +29,7 @@ class CurriculumStage:
     labor_disutility_scale: float  # 0 work is free .. 1 the economy's own
     entropy_coeff: dict[str, float]  # by group
     trainable_groups: tuple[str, ...]
+    plan_sharpness: float  # of a planner who learns a plan: 1 draws from what it has learned .. SETTLED its likeliest
 
 
 class Curriculum(Settings):
@@ -60,22 +64,26 @@ class Curriculum(Settings):
     final_entropy_coeff: PerGroup = PerGroup(consumer=0.05, firm=0.05, planner=0.05)
     entropy_time_constant: PositiveFloat = 0.05
     entropy_from_own_start: bool = False  # whether a group's entropy stays high until it starts to learn
+    # Reached linearly at the end of training, so that policies end closer to a best response; None keeps it as it is.
+    cooled_entropy_coeff: PerGroup | None = PerGroup(consumer=0.02, firm=0.02, planner=0.02)
+    cooling_start: float = Field(0.6, ge=0, lt=1)
+
+    # A planner who learns a plan keeps ever closer to its most likely one, so that others end by answering that one.
+    plan_settling_start: float = Field(0.5, ge=0, le=1)
+    plan_settling_end: float = Field(0.75, ge=0, le=1)
 
     debt_penalty_step: NonNegativeFloat = 1e-5  # dual ascent: coefficient += step * mean firm debt, each iteration
 
-    fixed_income_tax_rate: float | None = Field(None, ge=0, le=1)  # both set: the planner is not learned
-    fixed_corporate_tax_rate: float | None = Field(None, ge=0, le=1)
-
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        for start, end in (("firm_range_start", "firm_range_end"), ("tax_range_start", "tax_range_end")):
+        for start, end in (
+            ("firm_range_start", "firm_range_end"),
+            ("tax_range_start", "tax_range_end"),
+            ("plan_settling_start", "plan_settling_end"),
+        ):
             if getattr(self, start) > getattr(self, end):
-                rule = f"a range cannot start to widen after its end, {end} = {getattr(self, end)}"
+                rule = f"what changes gradually cannot start after its end, {end} = {getattr(self, end)}"
                 raise ConfigError(start, getattr(self, start), rule, f"lower it or raise {end}")
-        fixed = (self.fixed_income_tax_rate, self.fixed_corporate_tax_rate)
-        if fixed.count(None) == 1:
-            rule = "both tax rates are fixed, or both are the planner's choice"
-            raise ConfigError("fixed_income_tax_rate, fixed_corporate_tax_rate", fixed, rule, "set both or neither")
         return self
 
     def fits(self, params: EconomyParameters) -> None:
@@ -88,19 +96,10 @@ class Curriculum(Settings):
                 if low > choices[0] or high < choices[-1]:
                     rule = f"the range must end as wide as the menu economy.{menu}, {choices[0]} to {choices[-1]}"
                     raise ConfigError(key, (low, high), rule, "widen it")
-        if self.fixed_tax_rates:
-            pairs += [("fixed_income_tax_rate", "tax_choices"), ("fixed_corporate_tax_rate", "tax_choices")]
         for key, menu in pairs:
             value, choices = getattr(self, key), getattr(params, menu)
             if not any(abs(value - choice) <= TOLERANCE for choice in choices):
                 raise ConfigError(key, value, f"it must be on the menu economy.{menu} = {choices}", "take one of those")
-
-    @property
-    def fixed_tax_rates(self) -> tuple[float, float] | None:
-        """The income and the corporate tax rate that the planner follows instead of learning; None where it learns."""
-        if self.fixed_income_tax_rate is None or self.fixed_corporate_tax_rate is None:
-            return None
-        return self.fixed_income_tax_rate, self.fixed_corporate_tax_rate
 
     def progress(self, env_steps: int) -> float:
         """Share of the training that is over, at most 1."""
@@ -115,6 +114,7 @@ class Curriculum(Settings):
             labor_disutility_scale=self._labor_disutility_scale(x),
             entropy_coeff={group: self._entropy_coeff(group, x) for group in GROUPS},
             trainable_groups=self._trainable_groups(x),
+            plan_sharpness=self._plan_sharpness(x),
         )
 
     def final(self) -> CurriculumStage:
@@ -137,7 +137,7 @@ class Curriculum(Settings):
             return "firms learn"
         if x < self.tax_range_end:
             return "taxes widen"
-        return "fixed taxes" if self.fixed_tax_rates else "planner learns"
+        return "everyone learns"
 
     def _ranges(self, x: float) -> ActionRanges:
         price = wage = (0.0, math.inf)
@@ -160,17 +160,22 @@ class Curriculum(Settings):
         return 1.0 - math.exp(-x / self.labor_disutility_time_constant)
 
     def _entropy_coeff(self, group: str, x: float) -> float:
-        final = getattr(self.final_entropy_coeff, group)
-        if not self.annealed_entropy:
-            return final
-        elapsed = max(0.0, x - (self._starts_at(group) if self.entropy_from_own_start else 0.0))
-        return max(final, getattr(self.initial_entropy_coeff, group) * math.exp(-elapsed / self.entropy_time_constant))
+        coeff = getattr(self.final_entropy_coeff, group)
+        if self.annealed_entropy:
+            elapsed = max(0.0, x - (self._starts_at(group) if self.entropy_from_own_start else 0.0))
+            initial = getattr(self.initial_entropy_coeff, group)
+            coeff = max(coeff, initial * math.exp(-elapsed / self.entropy_time_constant))
+        if self.cooled_entropy_coeff:
+            cooled = getattr(self.cooled_entropy_coeff, group)
+            coeff += (cooled - coeff) * _ramp(x, self.cooling_start, 1.0)
+        return coeff
 
     def _trainable_groups(self, x: float) -> tuple[str, ...]:
-        learning = [group for group in GROUPS if x >= self._starts_at(group)]
-        if self.fixed_tax_rates and "planner" in learning:
-            learning.remove("planner")
-        return tuple(learning)
+        return tuple(group for group in GROUPS if x >= self._starts_at(group))
+
+    def _plan_sharpness(self, x: float) -> float:
+        left = 1.0 - _ramp(x, self.plan_settling_start, self.plan_settling_end)
+        return min(SETTLED, 1.0 / left) if left else SETTLED
 
 
 def _ramp(x: float, start: float, end: float) -> float:

@@ -1,6 +1,6 @@
 """Frozen policies on held-out episodes.
 
-    python -m rbc_rllib.evaluate results/quickstart/full_curriculum_seed0
+    python -m rbc_rllib.evaluate results/quickstart/commitment_seed0
     python -m rbc_rllib.evaluate results/quickstart --episodes 256 --seed 7
 
 Plays a finished or interrupted trial (or each trial of a folder) from its last checkpoint in the economy itself (whole
@@ -14,6 +14,7 @@ into a folder of their own in it, such as `evaluation-episodes256-seed7`.
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,11 +29,12 @@ from analysis.report import write_report
 from analysis.results import load_trials
 from analysis.rollout import save_rollout
 from analysis.tidy import save_table
+from analysis.writing import plan_words
 from rbc_rllib.arrays import array_library, stack, to_numpy
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.indicators import episode_indicators
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.play.modules import GroupModule
+from rbc_rllib.play.modules import GroupModule, settled_plan
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, stream
 from rbc_rllib.play.rollout import play
@@ -104,16 +106,16 @@ def play_held_out(
     episodes: int,
     seed: int,
     held_out: int = HELD_OUT,
+    economy_class: Callable[..., VectorEconomy] = VectorEconomy,
 ) -> Evaluation:
     """Play `episodes` episodes of the economy in which training ends; the same seed gives the same numbers.
 
     Another stream than `held_out` gives other episodes of the same seed, to choose policies on.
     """
     num_envs = min(episodes, ECONOMIES_AT_ONCE)
-    economy = VectorEconomy(
-        experiment.economy, num_envs, array_library("numpy"), experiment.learning.observation_encodings
-    )
-    economy.restrict(experiment.curriculum.final().ranges)
+    encodings, final = experiment.learning.observation_encodings, experiment.curriculum.final()
+    economy = economy_class(experiment.economy, num_envs, array_library("numpy"), encodings, experiment.planner)
+    economy.restrict(final.ranges, final.plan_sharpness)
     generator = stream(seed, held_out)
     seats = seats_of(experiment, modules, economy)
     parts: list[dict[str, np.ndarray]] = []
@@ -130,6 +132,8 @@ def play_held_out(
         consumption.append(to_numpy(outcomes["consumption"]).swapaxes(0, 1))
         if not kept:
             first = slice(0, min(num_envs, experiment.learning.economies_per_update))
+            # A plan that was announced is what is in force: the tax rates of the states.
+            states.pop("tax_plan", None)
             kept = {f"state/{name}": to_numpy(values)[:, first] for name, values in states.items()}
             kept |= {f"outcome/{name}": to_numpy(values)[:, first] for name, values in outcomes.items()}
 
@@ -149,12 +153,14 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     experiment = ExperimentConfig.of_trial(trial_folder)
     checkpoint = newest_checkpoint(trial_folder)
     episodes, seed = _episodes_and_seed(experiment, episodes, seed)
-    result = play_held_out(experiment, load_networks(checkpoint, experiment), episodes, seed)
+    modules = load_networks(checkpoint, experiment)
+    result, plan = play_held_out(experiment, modules, episodes, seed), settled_plan(experiment, modules)
     record = {
         "episodes": episodes,
         "seed": seed,
         "checkpoint": checkpoint.name,
         "trivial": result.trivial,
+        "tax_plan": plan,  # income and corporate rate, of all quarters after the first or of each; None: not announced
         "indicators": {name: interval.record() for name, interval in result.summary.items()},
     }
     folder = evaluation_folder(trial_folder, experiment, episodes, seed)
@@ -165,7 +171,8 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy)
     heading = f"{trial_folder}, {checkpoint.name}: {episodes} held-out episodes, seed {seed}"
     files = f"evaluation.json and the roll-out (npz, parquet, png) are in {folder}"
-    return f"{heading}\n{result.words()}\n{files}\n{result.verdict()}"
+    announced = f"  announced (income / corporate tax): {plan_words(plan)}\n" if plan else ""
+    return f"{heading}\n{result.words()}\n{announced}{files}\n{result.verdict()}"
 
 
 def _episodes_and_seed(experiment: ExperimentConfig, episodes: int | None, seed: int | None) -> tuple[int, int]:

@@ -10,13 +10,16 @@ import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from rbc_rllib.curriculum import Curriculum
-from rbc_rllib.economy import GROUPS, EconomyParameters
+from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
 from rbc_rllib.settings import ConfigError, PerGroup, PositivePerGroup, Settings
 
 DEVIATOR = "deviator"
-"""Name of the policy of a single agent that has left the policy of its group."""
+"""Name of the policy of agents that have left the policy of their group."""
+
+EACH = "each_"
+"""Begins the name of a deviator that is every agent of a group, each alone."""
 
 
 class Learning(Settings):
@@ -29,6 +32,7 @@ class Learning(Settings):
     num_minibatches: PositiveInt = 2
     clip_param: PositiveFloat = 0.1
     learning_rate: PerGroup = PerGroup(consumer=2e-3, firm=2e-3, planner=1e-3)
+    plan_learning_rate: PositiveFloat = 8e-3  # of a planner who learns a plan: a table takes larger steps
     final_learning_rate_share: float = Field(0.05, ge=0, le=1)  # reached linearly at the end of training
     grad_clip: PositiveFloat = 2.0  # global norm, each group by itself
     discount: float = Field(0.9999, ge=0, le=1)
@@ -57,36 +61,43 @@ class Deviation(Settings):
     """Who learns while everybody else plays the policies of a checkpoint for ever; set by `best_response`."""
 
     checkpoint: str  # its folder
-    deviator: str  # a group, or agents of one that deviate together: firm, firm_3, firm_0+firm_5
+    # A group, agents of one that deviate together, or every agent of a group alone, a few in each economy: such as
+    # firm, firm_3, firm_0+firm_5, each_firm.
+    deviator: str
 
     @property
     def group(self) -> str:
         """The group that deviates, or the one that the deviating agents belong to."""
-        return self.deviator.partition("_")[0]
+        return self.deviator.removeprefix(EACH).partition("_")[0]
+
+    @property
+    def each(self) -> bool:
+        """Whether every agent of the group deviates alone, by one policy that sees who it is."""
+        return self.deviator.startswith(EACH)
 
     @property
     def agents(self) -> tuple[int, ...] | None:
-        """Indices of the agents that deviate by a policy of their own; None where a whole group does."""
-        if self.deviator == self.group:
+        """Indices of the agents that deviate in every economy; None where a whole group does, or each alone."""
+        if self.each or self.deviator == self.group:
             return None
         return tuple(sorted(int(name.partition("_")[2]) for name in self.deviator.split("+")))
 
     @property
     def policy(self) -> str:
         """Name of the policy that learns."""
-        return DEVIATOR if self.agents else self.group
+        return self.group if self.deviator == self.group else DEVIATOR
 
     def fits(self, params: EconomyParameters) -> None:
         """Raise `ConfigError` where nobody in the economy has the deviator's name."""
         sizes = group_sizes(params)
         names = self.deviator.split("+")
         known = [f"{group}_{index}" for group in ("consumer", "firm") for index in range(sizes[group])]
-        if self.deviator in GROUPS:
+        if self.deviator in (*GROUPS, f"{EACH}consumer", f"{EACH}firm"):
             return
         if not {*names} <= {*known}:
-            firms, consumers = params.num_firms - 1, params.num_consumers - 1
             rule = "this economy has no such group or agent"
-            fix = f"take {', '.join(GROUPS)}, consumer_0 to consumer_{consumers} or firm_0 to firm_{firms}"
+            agents = [f"{group}_0 to {group}_{sizes[group] - 1}" for group in ("consumer", "firm")]
+            fix = f"take {', '.join(GROUPS)}, each_consumer, each_firm, {' or '.join(agents)}"
             raise ConfigError("deviator", self.deviator, rule, fix)
         if len({*names}) < len(names) or len({name.partition("_")[0] for name in names}) > 1:
             rule = "agents that deviate together are different ones of one group"
@@ -99,6 +110,7 @@ class ExperimentConfig(Settings):
     name: str = Field("full_curriculum", pattern=r"^[A-Za-z0-9_.+-]+$")
     seed: int = Field(0, ge=0, lt=2**32)
     economy: EconomyParameters = EconomyParameters()
+    planner: Planner = Planner()
     curriculum: Curriculum = Curriculum()
     learning: Learning = Learning()
     resources: Resources = Resources()
@@ -108,18 +120,15 @@ class ExperimentConfig(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        try:
-            self.curriculum.fits(self.economy)
-        except ConfigError as error:
-            raise error.below("curriculum") from None
-        if self.deviation:
+        for key in ("planner", "curriculum", "deviation"):
             try:
-                self.deviation.fits(self.economy)
+                if part := getattr(self, key):
+                    part.fits(self.economy)
             except ConfigError as error:
-                raise error.below("deviation") from None
-            if self.deviation.group == "planner" and self.curriculum.fixed_tax_rates:
-                rule = "the planner of this experiment follows fixed tax rates and chooses nothing"
-                raise ConfigError("deviation.deviator", "planner", rule, "take consumer or firm")
+                raise error.below(key) from None
+        if self.deviation and self.deviation.group == "planner" and not self.planner.learns:
+            rule = "the planner of this experiment follows fixed tax rates and chooses nothing"
+            raise ConfigError("deviation.deviator", "planner", rule, "take consumer or firm")
         economies = self.learning.economies_per_update
         parts = {
             "num_env_runners": max(1, self.resources.num_env_runners),
@@ -137,13 +146,20 @@ class ExperimentConfig(Settings):
 
         Where taxes are fixed, the planner has none.
         """
-        own = {group: group for group in GROUPS if group != "planner" or not self.curriculum.fixed_tax_rates}
-        return own | {DEVIATOR: self.deviation.group} if self.deviation and self.deviation.agents else own
+        own = {group: group for group in GROUPS if group != "planner" or self.planner.learns}
+        leaves = self.deviation and self.deviation.policy == DEVIATOR
+        return own | {DEVIATOR: self.deviation.group} if self.deviation and leaves else own
 
     @property
     def frozen_policies(self) -> tuple[str, ...]:
         """The policies that stay as they are whatever the curriculum says: in a deviation, all but the deviator's."""
         return tuple(name for name in self.policies if self.deviation and name != self.deviation.policy)
+
+    def learning_rate(self, group: str) -> float:
+        """With which the policies of `group` start to learn."""
+        if group == "planner" and self.planner.announces:
+            return self.learning.plan_learning_rate
+        return getattr(self.learning.learning_rate, group)
 
     @property
     def env_steps_per_update(self) -> int:
@@ -210,6 +226,9 @@ class Sweep:
     search_space: dict[str, Any] = field(default_factory=dict)
     num_samples: int = 1
     tune_config: dict[str, Any] = field(default_factory=dict)  # of `tune.TuneConfig`: metric, scheduler, ...
+    # Who is asked, when all is trained, what leaving the learned policies would gain; see `Deviation.deviator`.
+    deviators: tuple[str, ...] = ()
+    deviation_iterations: int = 40  # a short training: what it finds is a lower bound
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` without an experiment, and where two have one name and seed."""

@@ -1,14 +1,14 @@
 """Trained policies in Python: from what agents see to what they do, on NumPy arrays, without a Ray cluster.
 
 from rbc_rllib import load_policies, parallel_env
-policies = load_policies("results/quickstart/full_curriculum_seed0")
+policies = load_policies("results/quickstart/commitment_seed0")
 env = policies.parallel_env()
 observations, _ = env.reset()
 observations, rewards, *_ = env.step(policies.act(observations, seed=0))
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rbc_rllib.economy.actions import group_sizes, tax_choice
+from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.observations import private_sizes
+from rbc_rllib.economy.planner import Rates
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.play.modules import GroupModule
+from rbc_rllib.play.modules import GroupModule, settled_plan
 from rbc_rllib.play.parallel import ParallelEconomy, parallel_env
 from rbc_rllib.play.randomness import ACTING, stream
 from rbc_rllib.play.seats import Network, Seen
@@ -37,42 +38,52 @@ class Policies:
     networks: dict[str, GroupModule]  # by policy
 
     def parallel_env(self) -> ParallelEconomy:
-        """The economy of the run, as a PettingZoo environment: whole menus, and the penalties of its config."""
-        learning, curriculum = self.experiment.learning, self.experiment.curriculum
-        return parallel_env(
-            self.experiment.economy,
-            encodings=learning.observation_encodings,
-            fixed_tax_rates=curriculum.fixed_tax_rates,
-        )
+        """The economy of the run, as a PettingZoo environment: whole menus, the penalties of its config, and a planner
+        who keeps to its most likely plan."""
+        final = self.experiment.curriculum.final()
+        encodings = self.experiment.learning.observation_encodings
+        env = parallel_env(self.experiment.economy, encodings=encodings, planner=self.experiment.planner)
+        env.economy.restrict(final.ranges, final.plan_sharpness)
+        return env
+
+    @property
+    def tax_plan(self) -> tuple[Rates, ...] | None:
+        """The income and corporate tax rate that the planner announces, for all quarters after the first or for each;
+        None where it announces none."""
+        return settled_plan(self.experiment, self.networks)
 
     def act(self, observations: Mapping[str, Any], seed: int | None = None, greedy: bool = False) -> dict[str, Any]:
         """What agents do who see `observations`: drawn with `seed` (a fresh one where there is none), or most likely.
 
         Takes observations agent by agent, as an environment gives them, and returns each agent's action; or arrays, as
         `VectorEconomy.observe` gives them (shared `[E, G]`, consumer `[E, C, P]`, firm `[E, F, P]`), and returns the
-        arrays of indices that `VectorEconomy.decode` takes. One seed gives the same choices again: in every quarter
-        give another one. Raises `ConfigError` where `shared` or a group's own observations are missing.
+        arrays of indices that `VectorEconomy.decode` takes; where a plan was announced, the planner's choice is of no
+        consequence and 0. One seed gives the same choices again: in every quarter give another one. Raises
+        `ConfigError` where `shared` or a group's own observations are missing.
         """
         if "shared" in observations:
             own = private_sizes(self.experiment.economy, self.experiment.learning.observation_encodings)
-            if unseen := [group for group in self._members() if own[group] and group not in observations]:
+            acting = [g for g in self._members() if g != "planner" or not self.experiment.planner.announces]
+            if unseen := [group for group in acting if own[group] and group not in observations]:
                 rule = f"each {unseen[0]} sees something of its own, and the array of that is missing"
                 raise ConfigError("observations", sorted(observations), rule, "give all that `observe` returned")
-            return self._act(observations, {}, seed, greedy)
+            indices = self._act(acting, observations, {}, seed, greedy)
+            return {"planner": np.zeros_like(indices["firm"][:, :1]), **indices}
         members = {group: names for group, names in self._members().items() if names[0] in observations}
-        missing = [name for group in self._members() for name in self._members()[group] if name not in observations]
+        everyone = members if members.keys() == {"planner"} else self._members()  # it announces its plan alone
+        missing = [name for group in everyone for name in everyone[group] if name not in observations]
         if missing:
             rule = f"every agent sees something, and {len(missing)} do not, first {missing[0]}"
             raise ConfigError("observations", sorted(observations), rule, "give all that the environment returned")
         first = {group: observations[names[0]] for group, names in members.items()}
-        arrays = {"shared": first["consumer"]["shared"][None]}
+        arrays = {"shared": first["consumer"]["shared"][None]} if "consumer" in first else {}
         arrays |= {
             group: np.stack([observations[name]["private"] for name in names])[None]
             for group, names in members.items()
             if "private" in first[group]
         }
         masks = {group: seen["action_mask"] for group, seen in first.items() if "action_mask" in seen}
-        indices = self._act(arrays, masks, seed, greedy)
+        indices = self._act(members, arrays, masks, seed, greedy)
         return {
             name: indices[group][0, k] if indices[group].ndim > 2 else int(indices[group][0, k])
             for group, names in members.items()
@@ -86,29 +97,34 @@ class Policies:
 
     @torch.no_grad()
     def _act(
-        self, arrays: Mapping[str, Any], masks: Mapping[str, Any], seed: int | None, greedy: bool
+        self,
+        acting: Collection[str],
+        arrays: Mapping[str, Any],
+        masks: Mapping[str, Any],
+        seed: int | None,
+        greedy: bool,
     ) -> dict[str, np.ndarray]:
-        """Index arrays by group, consumer `[E, C, F + 2]`, firm `[E, F]`, planner `[E, 1]`."""
+        """Index arrays of the `acting` groups, consumer `[E, C, F + 2]`, firm `[E, F]`, planner `[E, 1]`."""
         params, deviation = self.experiment.economy, self.experiment.deviation
         generator = stream(secrets.randbits(32) if seed is None else seed, ACTING)
-        shared = _tensor(arrays["shared"])
+        seen = {name: _tensor(array) for name, array in arrays.items()}
+        num_envs = len(next(iter(seen.values())))
         indices: dict[str, np.ndarray] = {}
         for policy, group in self.experiment.policies.items():
+            if group not in acting:
+                continue
             size = group_sizes(params)[group]
-            own = {"shared": shared, "private": shared.new_empty((len(shared), size, 0))}
-            if group in arrays:
-                own["private"] = _tensor(arrays[group])
+            own = {"private": seen[group] if group in seen else torch.empty((num_envs, size, 0))}
+            own |= {"shared": seen["shared"]} if "shared" in seen else {}
             if group in masks:
-                own["action_mask"] = _tensor(masks[group]).expand(len(shared), -1)
+                own["action_mask"] = _tensor(masks[group]).expand(num_envs, -1)
             network = self.networks[policy]
-            uniforms = torch.rand((len(network.head_sizes), len(shared), size), generator=generator)
+            uniforms = torch.rand((len(network.head_sizes), num_envs, size), generator=generator)
             actions = Network(network, greedy).act(Seen(0, own), uniforms).actions.numpy().astype(np.int64)
             if group not in indices:
                 indices[group] = actions
             elif deviation and deviation.agents:  # they act by a policy of their own
                 indices[group][:, list(deviation.agents)] = actions[:, list(deviation.agents)]
-        if rates := self.experiment.curriculum.fixed_tax_rates:
-            indices["planner"] = np.full((len(shared), 1), tax_choice(params, rates))
         return indices
 
 

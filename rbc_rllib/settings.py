@@ -81,7 +81,8 @@ def _first_problem(settings: type[Settings], error: ValidationError) -> ConfigEr
     # A default that depends on a refused field is not computed: that is a consequence, not the problem.
     problems = [p for p in error.errors() if p["type"] != "default_factory_not_called"]
     problem = problems[0]
-    path = [str(part) for part in problem["loc"] if not str(part).startswith("function-")]
+    # pydantic's path also names validators and, of a field of several kinds, the kind that was tried.
+    path = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "tuple["))]
     key = ".".join(path)
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):

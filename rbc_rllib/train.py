@@ -1,6 +1,6 @@
 """Train one experiment: the first one of a sweep.
 
-    python -m rbc_rllib.train                                  # the full curriculum at full size
+    python -m rbc_rllib.train                                  # a planner who commits, at full size
     python -m rbc_rllib.train --config closed_economy --set seed=3
     python -m rbc_rllib.train --set economy.planner_welfare=total --set curriculum.total_env_steps=960000
     python -m rbc_rllib.train --resume                         # go on after Ctrl-C

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rbc_rllib.economy import GROUPS, Actions, initial_state, step
+from rbc_rllib.economy import GROUPS, Actions, EconomyParameters, initial_state, step
 from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.economy.observations import observe
 from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
@@ -20,6 +20,22 @@ class Agent:
     group: str
     index: int
     choices: np.ndarray  # [n, heads] its joint choices
+
+
+def agents_of(params: EconomyParameters, planner_chooses: bool = True) -> list[Agent]:
+    """All agents, consumers first; a planner who has announced a plan has one choice, which changes nothing."""
+    heads = head_sizes(params) if planner_chooses else {**head_sizes(params), "planner": (1,)}
+    return [
+        Agent(name, k, np.array(list(product(*(range(n) for n in heads[name])))))
+        for name in GROUPS
+        for k in range(group_sizes(params)[name])
+    ]
+
+
+def joint_choices(agents: list[Agent]) -> np.ndarray:
+    """`[rows, agents]` Every combination of the agents' choices; the last agent's changes fastest."""
+    each = (np.arange(len(agent.choices)) for agent in agents)
+    return np.stack(np.meshgrid(*each, indexing="ij"), -1).reshape(-1, len(agents))
 
 
 def exact_values(
@@ -36,14 +52,10 @@ def exact_values(
     group, _, index = deviator.partition("_")
     assert index or group_sizes(params)[group] == 1
     me = (group, int(index or 0))
-    agents = [
-        Agent(name, k, np.array(list(product(*(range(n) for n in head_sizes(params)[name])))))
-        for name in GROUPS
-        for k in range(group_sizes(params)[name])
-    ]
+    agents = agents_of(params)
     mine = [(agent.group, agent.index) for agent in agents].index(me)
     sizes = [len(agent.choices) for agent in agents]
-    joint = np.stack(np.meshgrid(*(np.arange(n) for n in sizes), indexing="ij"), -1).reshape(-1, len(agents))
+    joint = joint_choices(agents)
 
     state = initial_state(params, 1)
     levels = []
@@ -52,7 +64,7 @@ def exact_values(
         beliefs = [_probabilities(game, state, modules[agent.group], agent) for agent in agents]
         own = _probabilities(game, state, response or modules[group], agents[mine])
         everywhere = type(state)(**{f.name: np.repeat(getattr(state, f.name), len(joint), 0) for f in fields(state)})
-        state, outcome = step(params, everywhere, _actions(game, agents, np.tile(joint, (nodes, 1))))
+        state, outcome = step(params, everywhere, actions_of(params, agents, np.tile(joint, (nodes, 1))))
         reward = getattr(outcome, f"{group}_reward").reshape(nodes * len(joint), -1)[:, me[1]]
         levels.append((beliefs, own, reward.astype(float)))
 
@@ -93,12 +105,12 @@ def _probabilities(game: ExperimentConfig, state: Any, module: GroupModule, agen
     return spread.logp(choices.expand(nodes, *choices.shape)).exp().double().numpy()
 
 
-def _actions(game: ExperimentConfig, agents: list[Agent], joint: np.ndarray) -> Actions:
+def actions_of(params: EconomyParameters, agents: list[Agent], joint: np.ndarray) -> Actions:
     """The `Actions` of every row of `joint` `[rows, agents]`."""
     chosen = {
         name: np.stack([a.choices[joint[:, k]] for k, a in enumerate(agents) if a.group == name], 1) for name in GROUPS
     }
-    goods, demand = game.economy.num_firms, np.asarray(game.economy.demand_choices)
+    goods, demand = params.num_firms, np.asarray(params.demand_choices)
     return Actions(
         consumption=demand[chosen["consumer"][..., :goods]],
         hours_index=chosen["consumer"][..., goods],

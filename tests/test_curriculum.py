@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbc_rllib.curriculum import Curriculum, CurriculumStage
-from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.economy.actions import allowed_actions, planner_menu, tax_choice
+from rbc_rllib.curriculum import SETTLED, Curriculum, CurriculumStage
+from rbc_rllib.economy import EconomyParameters, Planner
+from rbc_rllib.economy.actions import allowed_actions
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.settings import ConfigError, PerGroup
 
 VALUES = {
@@ -28,9 +29,12 @@ VALUES = {
     "initial_entropy_coeff": PerGroup(consumer=0.5, firm=0.4, planner=0.3),
     "final_entropy_coeff": PerGroup(consumer=0.05, firm=0.1, planner=0.2),
     "entropy_time_constant": 0.2,
+    "cooled_entropy_coeff": None,
+    "plan_settling_start": 0.5,
+    "plan_settling_end": 0.8,
 }
 CURRICULUM = Curriculum(**VALUES)
-FIXED = {"fixed_income_tax_rate": 0.4, "fixed_corporate_tax_rate": 0.8}
+FIXED = Planner(mode="fixed", rates=((0.4, 0.8),))
 MENUS = EconomyParameters()
 SWITCHES = ("staged_training", "annealed_ranges", "annealed_labor_disutility", "annealed_entropy")
 MOMENTS = (0, 50, 150, 250, 350, 450, 600, 750, 900, 1000)
@@ -49,9 +53,9 @@ STAGES = [
     (400, "taxes widen", WHOLE_PRICES, WHOLE_WAGES, 0, 2),
     (500, "taxes widen", WHOLE_PRICES, WHOLE_WAGES, 0.25, 2),
     (799, "taxes widen", WHOLE_PRICES, WHOLE_WAGES, 0.9975, 2),
-    (800, "planner learns", WHOLE_PRICES, WHOLE_WAGES, 1, 3),
-    (1000, "planner learns", WHOLE_PRICES, WHOLE_WAGES, 1, 3),
-    (50_000, "planner learns", WHOLE_PRICES, WHOLE_WAGES, 1, 3),
+    (800, "everyone learns", WHOLE_PRICES, WHOLE_WAGES, 1, 3),
+    (1000, "everyone learns", WHOLE_PRICES, WHOLE_WAGES, 1, 3),
+    (50_000, "everyone learns", WHOLE_PRICES, WHOLE_WAGES, 1, 3),
 ]
 
 
@@ -141,16 +145,19 @@ def curricula() -> st.SearchStrategy[Curriculum]:
     share = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
     span = st.tuples(share, share).map(sorted)
     return st.builds(
-        lambda firm, tax, pace, fixed, switches: CURRICULUM.replace(
+        lambda firm, tax, plan, pace, cooled, switches: CURRICULUM.replace(
             firm_range_start=firm[0],
             firm_range_end=firm[1],
             tax_range_start=tax[0],
             tax_range_end=tax[1],
+            plan_settling_start=plan[0],
+            plan_settling_end=plan[1],
             labor_disutility_time_constant=pace,
             entropy_time_constant=pace,
-            **(FIXED if fixed else {}),
+            cooled_entropy_coeff=PerGroup(consumer=0.02, firm=0.0, planner=0.2) if cooled else None,
             **dict(zip((*SWITCHES, "entropy_from_own_start"), switches, strict=True)),
         ),
+        span,
         span,
         span,
         st.floats(0.001, 1),
@@ -173,6 +180,7 @@ def test_nothing_that_was_opened_is_closed_again(curriculum, moments):
     assert 0 <= early.labor_disutility_scale <= late.labor_disutility_scale <= 1
     assert set(early.trainable_groups) <= set(late.trainable_groups)
     assert all(early.entropy_coeff[group] >= late.entropy_coeff[group] for group in early.entropy_coeff)
+    assert 1 <= early.plan_sharpness <= late.plan_sharpness <= SETTLED
     before, after = (allowed_actions(MENUS, stage.ranges) for stage in (early, late))
     assert before["firm"].any()
     assert before["planner"].any()
@@ -225,6 +233,7 @@ def test_the_final_stage_allows_whole_menus_and_everybody_learns(off, end):
     assert everything(final)
     assert final.trainable_groups == ("consumer", "firm", "planner")
     assert final.labor_disutility_scale == 1
+    assert final.plan_sharpness == SETTLED
     long_after = curriculum.at(10 * curriculum.total_env_steps)
     assert final == replace(long_after, labor_disutility_scale=1.0)
 
@@ -235,10 +244,19 @@ def test_the_first_stage_allows_one_price_one_wage_and_no_taxes():
     assert allowed["planner"].nonzero()[0].tolist() == [0]
 
 
-def imposed(curriculum: Curriculum, env_steps: int) -> list[float]:
-    """The income and the corporate tax rate that a planner with fixed taxes imposes."""
-    choice = tax_choice(MENUS, curriculum.fixed_tax_rates, curriculum.at(env_steps).ranges)
-    return planner_menu(MENUS)[choice].tolist()
+def imposed(curriculum: Curriculum, env_steps: int, planner: Planner = FIXED) -> list[float]:
+    """The income and the corporate tax rate that a planner with fixed taxes announces for every quarter but the first.
+
+    In an economy to which the curriculum's stage has come.
+    """
+    economy = VectorEconomy(MENUS, 1, planner=planner)
+    stage = curriculum.at(env_steps)
+    economy.restrict(stage.ranges, stage.plan_sharpness)
+    economy.reset()
+    first, *others = economy.state.tax_plan[0].tolist()
+    assert first == [0.0, 0.0]
+    assert others == [others[0]] * 9
+    return others[0]
 
 
 @pytest.mark.parametrize(
@@ -247,30 +265,68 @@ def imposed(curriculum: Curriculum, env_steps: int) -> list[float]:
 )
 def test_fixed_taxes_are_phased_in_by_the_tax_ramp(env_steps, income, corporate):
     """The ramp of every planner; of rates between those on the menu the nearest one is imposed."""
-    curriculum = CURRICULUM.replace(**FIXED)
-    assert curriculum.at(env_steps).ranges == CURRICULUM.at(env_steps).ranges
-    assert imposed(curriculum, env_steps) == pytest.approx([income, corporate])
+    assert imposed(CURRICULUM, env_steps) == pytest.approx([income, corporate])
 
 
 @pytest.mark.parametrize("staged_training", [True, False])
 @pytest.mark.parametrize("rates", [(0.4, 0.8), (0.0, 0.0), (1.0, 0.0)])
 def test_a_planner_with_fixed_taxes_is_never_trained_and_ends_with_the_given_rates(rates, staged_training):
-    curriculum = CURRICULUM.replace(
-        fixed_income_tax_rate=rates[0], fixed_corporate_tax_rate=rates[1], staged_training=staged_training
-    )
-    assert curriculum.fixed_tax_rates == rates
-    assert CURRICULUM.fixed_tax_rates is None
-    for moment in MOMENTS:
-        others = [group for group in CURRICULUM.at(moment).trainable_groups if group != "planner"]
-        assert list(curriculum.at(moment).trainable_groups) == (others if staged_training else ["consumer", "firm"])
-    assert curriculum.final().name == "fixed taxes"
-    assert imposed(curriculum, curriculum.total_env_steps) == pytest.approx(rates)
+    """Whatever groups a stage trains: there is no policy of the planner's."""
+    curriculum, planner = CURRICULUM.replace(staged_training=staged_training), Planner(mode="fixed", rates=(rates,))
+    assert tuple(ExperimentConfig(curriculum=curriculum, planner=planner).policies) == ("consumer", "firm")
+    assert curriculum.final().name == "everyone learns"
+    assert imposed(curriculum, curriculum.total_env_steps, planner) == pytest.approx(rates)
 
 
 def test_fixed_taxes_without_annealed_ranges_hold_from_the_first_step():
-    curriculum = CURRICULUM.replace(annealed_ranges=False, **FIXED)
+    curriculum = CURRICULUM.replace(annealed_ranges=False)
     for moment in MOMENTS:
         assert imposed(curriculum, moment) == pytest.approx([0.4, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("env_steps", "sharpness"),
+    [(0, 1), (500, 1), (560, 1.25), (650, 2), (750, 6), (799, 300), (800, SETTLED), (1000, SETTLED), (2000, SETTLED)],
+)
+def test_plans_settle_as_the_share_that_is_left_to_chance_falls(env_steps, sharpness):
+    """1 over what is left of the span in which they settle, half to four fifths of the training by default."""
+    assert CURRICULUM.at(env_steps).plan_sharpness == pytest.approx(sharpness)
+
+
+@pytest.mark.parametrize(("end", "before"), [(0.0, None), (0.7, 699), (1.0, 999)])
+def test_plans_may_settle_all_at_once(end, before):
+    curriculum = CURRICULUM.replace(plan_settling_start=end, plan_settling_end=end)
+    assert before is None or curriculum.at(before).plan_sharpness == 1
+    assert curriculum.at(int(1000 * end)).plan_sharpness == curriculum.final().plan_sharpness == SETTLED
+
+
+@pytest.mark.parametrize(
+    ("env_steps", "consumer", "firm", "planner"),
+    [
+        (200, 0.1839397206, 0.1471517765, 0.2),  # as without
+        (600, 0.05, 0.1, 0.2),
+        (700, 0.04, 0.08, 0.275),
+        (800, 0.03, 0.06, 0.35),
+        (1000, 0.01, 0.02, 0.5),
+        (3000, 0.01, 0.02, 0.5),
+    ],
+)
+def test_entropy_is_cooled_linearly_at_the_end(env_steps, consumer, firm, planner):
+    cooled = PerGroup(consumer=0.01, firm=0.02, planner=0.5)
+    curriculum = CURRICULUM.replace(cooled_entropy_coeff=cooled, cooling_start=0.6)
+    expected = {"consumer": consumer, "firm": firm, "planner": planner}
+    assert curriculum.at(env_steps).entropy_coeff == pytest.approx(expected)
+    assert asdict(replace(curriculum.at(env_steps), entropy_coeff={})) == asdict(
+        replace(CURRICULUM.at(env_steps), entropy_coeff={})
+    )
+
+
+def test_what_is_cooled_may_still_be_falling_and_may_never_have_been_annealed():
+    cooled = PerGroup(consumer=0.01, firm=0.02, planner=0.5)
+    slow = CURRICULUM.replace(cooled_entropy_coeff=cooled, entropy_time_constant=1.0)
+    assert slow.at(800).entropy_coeff["consumer"] == pytest.approx((0.2246644821 + 0.01) / 2)  # 0.5 exp(-0.8)
+    flat = CURRICULUM.replace(cooled_entropy_coeff=cooled, annealed_entropy=False)
+    assert [flat.at(moment).entropy_coeff["firm"] for moment in (0, 600, 900)] == pytest.approx([0.1, 0.1, 0.04])
 
 
 REFUSED = [
@@ -278,20 +334,15 @@ REFUSED = [
     ({"firm_range_start": 0.5}, "firm_range_start", 0.5, "its end, firm_range_end = 0.06", "raise firm_range_end"),
     ({"tax_range_start": 0.9}, "tax_range_start", 0.9, "after its end, tax_range_end = 0.2", "raise tax_range_end"),
     (
-        {"fixed_corporate_tax_rate": 0.8},
-        "fixed_income_tax_rate, fixed_corporate_tax_rate",
-        (None, 0.8),
-        "both tax rates are fixed",
-        "both or neither",
+        {"plan_settling_start": 0.9},
+        "plan_settling_start",
+        0.9,
+        "after its end, plan_settling_end = 0.75",
+        "raise plan_settling_end",
     ),
-    (
-        {"fixed_income_tax_rate": 0.0},
-        "fixed_income_tax_rate, fixed_corporate_tax_rate",
-        (0.0, None),
-        "both tax rates are fixed",
-        "both or neither",
-    ),
-    ({"fixed_income_tax_rate": 40}, "fixed_income_tax_rate", 40, "less than or equal to 1", "leave it out"),
+    ({"plan_settling_end": 1.2}, "plan_settling_end", 1.2, "less than or equal to 1", "0.75"),
+    ({"cooling_start": 1.0}, "cooling_start", 1.0, "less than 1", "0.6"),
+    ({"cooled_entropy_coeff": 0.02}, "cooled_entropy_coeff", 0.02, "valid dictionary", "leave it out"),
     ({"firm_range_end": 1.5}, "firm_range_end", 1.5, "less than or equal to 1", "0.06"),
     ({"total_env_steps": 0}, "total_env_steps", 0, "greater than 0", "480000"),
     ({"entropy_time_constant": 0}, "entropy_time_constant", 0, "greater than 0", "0.05"),
@@ -321,12 +372,6 @@ def test_nonsense_is_refused_in_one_sentence(overrides, key, value, rule, fix):
     [
         ({"starting_price": 999.0}, "starting_price", "economy.price_choices"),
         ({"starting_wage": 20.0}, "starting_wage", "economy.wage_choices"),
-        (
-            {"fixed_income_tax_rate": 0.5, "fixed_corporate_tax_rate": 0.8},
-            "fixed_income_tax_rate",
-            "economy.tax_choices",
-        ),
-        ({"fixed_income_tax_rate": 0.4, "fixed_corporate_tax_rate": 0.9}, "fixed_corporate_tax_rate", "tax_choices"),
     ],
     ids=str,
 )
@@ -342,12 +387,8 @@ def test_values_that_are_not_on_the_menu_are_refused(values, key, menu):
 
 def test_starting_values_matter_only_where_ranges_are_annealed():
     Curriculum(starting_price=999.0, annealed_ranges=False).fits(MENUS)
-    with pytest.raises(ConfigError, match="tax_choices"):
-        Curriculum(annealed_ranges=False, fixed_income_tax_rate=0.5, fixed_corporate_tax_rate=0.8).fits(MENUS)
 
 
 def test_any_value_on_the_menu_fits():
     economy = EconomyParameters(price_choices=(10.0, 0.1 + 0.2 + 20), wage_choices=(1.0,), tax_choices=(0.0, 0.3))
-    Curriculum(
-        starting_price=20.3, starting_wage=1.0, fixed_income_tax_rate=0.1 + 0.2, fixed_corporate_tax_rate=0.0
-    ).fits(economy)
+    Curriculum(starting_price=20.3, starting_wage=1.0).fits(economy)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from rbc_rllib.curriculum import Curriculum
-from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy import EconomyParameters, Planner
 from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig, Learning, Resources, parse_assignments
 from rbc_rllib.settings import ConfigError, PerGroup
 
@@ -15,7 +15,8 @@ CHANGED = ExperimentConfig(
     name="changed-1.0_a",
     seed=3,
     economy=EconomyParameters(num_firms=3, crra=1, planner_welfare="total"),
-    curriculum=Curriculum(fixed_income_tax_rate=0.0, fixed_corporate_tax_rate=0.8, annealed_entropy=False),
+    planner=Planner(mode="fixed", rates=((0.0, 0.8),)),
+    curriculum=Curriculum(annealed_entropy=False),
     learning=Learning(trained_consumers=None, learning_rate=PerGroup(consumer=1e-4, firm=1 / 3, planner=3e-5)),
     resources=Resources(num_env_runners=2, num_gpus_per_learner=0.5),
 )
@@ -54,13 +55,13 @@ def test_a_dotted_key_changes_its_value_and_nothing_else(base, key, value):
 def test_several_keys_change_together():
     """Keys whose values fit only together, in any order, and after the group that holds them."""
     values = {
-        "curriculum.fixed_corporate_tax_rate": 0.8,
-        "curriculum.fixed_income_tax_rate": 0.2,
+        "planner.rates": [0.2, 0.8],
+        "planner.mode": "fixed",
         "learning.learning_rate": {"consumer": 1.0, "firm": 2.0, "planner": 3.0},
         "learning.learning_rate.firm": 5.0,
     }
     changed = DEFAULT.with_values(values)
-    assert (changed.curriculum.fixed_income_tax_rate, changed.curriculum.fixed_corporate_tax_rate) == (0.2, 0.8)
+    assert changed.planner == Planner(mode="fixed", rates=((0.2, 0.8),))
     assert changed.learning.learning_rate == PerGroup(consumer=1.0, firm=5.0, planner=3.0)
     assert DEFAULT.with_values({}) == DEFAULT
 
@@ -132,7 +133,7 @@ def test_a_saved_config_is_complete_and_comes_back_equal(config, tmp_path):
     assert ExperimentConfig.from_json(path) == config
     saved = json.loads(path.read_text())
     assert saved["economy"]["initial_capital"] == list(config.economy.initial_capital)
-    for part in ("economy", "curriculum", "learning", "resources"):
+    for part in ("economy", "planner", "curriculum", "learning", "resources"):
         assert set(saved[part]) == set(type(getattr(config, part)).model_fields)
 
 
@@ -308,6 +309,41 @@ def test_a_deviator_who_does_not_exist_is_refused(deviator, rule, fix):
         DEFAULT.replace(deviation=Deviation(checkpoint="somewhere", deviator=deviator))
     assert (refusal.value.key, refusal.value.value) == ("deviation.deviator", deviator)
     assert fix in refusal.value.fix
+
+
+@pytest.mark.parametrize(("mode", "planner"), [("discretion", 1e-4), ("constant", 3e-2), ("schedule", 3e-2)])
+def test_a_plan_is_learned_at_a_rate_of_its_own(mode, planner):
+    values = {"learning.learning_rate.planner": 1e-4, "learning.plan_learning_rate": 3e-2, "planner.mode": mode}
+    experiment = DEFAULT.with_values(values)
+    assert experiment.learning_rate("planner") == planner
+    assert experiment.learning_rate("firm") == DEFAULT.learning.learning_rate.firm
+
+
+@pytest.mark.parametrize("mode", ["constant", "schedule"])
+def test_a_planner_who_learns_a_plan_has_a_policy_and_can_deviate(mode):
+    experiment = DEFAULT.with_values({"planner.mode": mode})
+    assert experiment.policies == ALL
+    deviating = experiment.replace(deviation=Deviation(checkpoint="somewhere", deviator="planner"))
+    assert (deviating.policies, deviating.frozen_policies) == (ALL, ("consumer", "firm"))
+
+
+def test_a_mode_that_needs_other_keys_is_refused_by_their_names():
+    with pytest.raises(ConfigError, match="needs their rates") as refusal:
+        DEFAULT.with_values({"planner.mode": "fixed"})
+    assert refusal.value.key == "planner.rates"
+    with pytest.raises(ConfigError, match="in mode schedule decides itself") as refusal:
+        CHANGED.with_values({"planner.mode": "schedule"})
+    assert refusal.value.key == "planner.rates"
+    assert CHANGED.with_values({"planner.mode": "schedule", "planner.rates": None}).planner == Planner(mode="schedule")
+
+
+def test_rates_must_fit_the_economy_that_is_set_with_them():
+    rates = {"planner.mode": "fixed", "planner.rates": [[0.0, 0.3], [0.3, 0.0]]}
+    with pytest.raises(ConfigError, match="one for each of the 9 quarters") as refusal:
+        DEFAULT.with_values(rates)
+    assert refusal.value.key == "planner.rates"
+    economy = {"economy.episode_length": 3, "economy.tax_choices": (0.0, 0.3)}
+    assert DEFAULT.with_values(rates | economy).planner.rates == ((0.0, 0.3), (0.3, 0.0))
 
 
 def test_a_planner_who_follows_fixed_taxes_cannot_deviate():

@@ -10,7 +10,8 @@ from rbc_rllib.arrays import Array, namespace
 from rbc_rllib.economy.actions import GROUPS
 from rbc_rllib.economy.constants import Constants
 from rbc_rllib.economy.parameters import EconomyParameters
-from rbc_rllib.economy.state import State
+from rbc_rllib.economy.planner import Planner
+from rbc_rllib.economy.state import AnnouncedState, State
 
 Encoding = Literal["digits", "log"]
 ENCODINGS: tuple[Encoding, ...] = ("digits", "log")
@@ -36,16 +37,29 @@ def encoding_size(encodings: tuple[Encoding, ...]) -> int:
     return sum(NUM_DIGITS if encoding == "digits" else 1 for encoding in encodings)
 
 
-def shared_size(params: EconomyParameters, encodings: tuple[Encoding, ...]) -> int:
+def shared_size(params: EconomyParameters, encodings: tuple[Encoding, ...], planner: Planner = Planner()) -> int:
     """Length G of the shared observation."""
-    return params.num_firms * (3 + encoding_size(encodings)) + 3
+    plan = 2 * (params.episode_length - 1) if planner.announces else 0
+    return params.num_firms * (3 + encoding_size(encodings)) + 3 + plan
 
 
-def private_sizes(params: EconomyParameters, encodings: tuple[Encoding, ...]) -> dict[str, int]:
-    """Length P of each group's private observation; the planner has none."""
+def private_sizes(
+    params: EconomyParameters, encodings: tuple[Encoding, ...], planner: Planner = Planner()
+) -> dict[str, int]:
+    """Length P of each group's private observation; a planner's is its calendar, and with discretion it has none."""
     amount = encoding_size(encodings)
-    sizes = (amount + 1, amount + 2 + params.num_firms, 0)
+    sizes = (amount + 1, amount + 2 + params.num_firms, planner.num_pages(params))
     return dict(zip(GROUPS, sizes, strict=True))
+
+
+def calendar_page(pages: int, page: int, sharpness: float, like: Array) -> Array:
+    """`[E, 1, pages]` What a planner sees who makes the choice of one `page` of its plan: which page it is.
+
+    The entry of the page is not 1 but `sharpness`, by which a table of logits becomes sharper (`PlanModule`).
+    """
+    xp = namespace(like)
+    row = xp.astype(xp.arange(pages, device=like.device) == page, like.dtype) * sharpness
+    return xp.broadcast_to(row, (like.shape[0], 1, pages)) + xp.zeros_like(row)  # memory of its own
 
 
 def observe(
@@ -56,7 +70,8 @@ def observe(
 ) -> dict[str, Array]:
     """The observations of all agents.
 
-    Returns: shared `[E, G]` = prices, wages, inventories, overdemanded flags, tax rates, time;
+    Returns: shared `[E, G]` = prices, wages, inventories, overdemanded flags, tax rates, time, and the rates of all
+    quarters after the first where they are announced;
     consumer `[E, C, P]` = budget, labor disutility (1 is the undiscounted base of the default economy);
     firm `[E, F, P]` = budget, capital, labor elasticity, one-hot identity. Prices, wages, capital and time are
     divided by the largest choice, the largest initial capital and the episode length. Whoever observes often gives the
@@ -80,6 +95,8 @@ def observe(
         state.overdemanded,
         *(column(values) for values in scalars),
     ]
+    if isinstance(state, AnnouncedState):
+        shared.append(xp.reshape(state.tax_plan[:, 1:, :], (num_envs, -1)))
     identity = xp.broadcast_to(fixed.firm_identity, (num_envs, num_firms, num_firms))
     firm = [
         amount(state.firm_budget),

@@ -31,6 +31,13 @@ class State:
 
 
 @dataclass(frozen=True)
+class AnnouncedState(State):
+    """The state of an economy whose planner has announced all tax rates before the first quarter."""
+
+    tax_plan: Array  # [E, T, 2] income and corporate tax rate of each quarter
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What happened in one quarter. Money flows are per quarter, before interest."""
 
@@ -60,8 +67,13 @@ def labor_disutilities(params: EconomyParameters) -> numpy.ndarray:
     return params.labor_disutility * (1 - quantiles) ** (1 / params.labor_disutility_pareto_shape)
 
 
-def initial_state(params: EconomyParameters, num_envs: int, xp: Any = numpy, device: Any = None) -> State:
-    """The state of the first quarter of `num_envs` equal economies, as arrays of library `xp`."""
+def initial_state(
+    params: EconomyParameters, num_envs: int, xp: Any = numpy, device: Any = None, tax_plan: Array | None = None
+) -> State:
+    """The state of the first quarter of `num_envs` equal economies, as arrays of library `xp`.
+
+    Where a `tax_plan` `[E, T, 2]` is announced, it is an `AnnouncedState`.
+    """
     xp = namespace(xp.zeros(1))
     dtype = getattr(xp, params.dtype)
     firms = (num_envs, params.num_firms)
@@ -73,7 +85,7 @@ def initial_state(params: EconomyParameters, num_envs: int, xp: Any = numpy, dev
     def each(values: Any, shape: tuple[int, ...]) -> Array:
         return xp.broadcast_to(xp.asarray(list(values), dtype=dtype, device=device)[None, :], shape) + full(shape, 0.0)
 
-    return State(
+    state = State(
         prices=full(firms, params.initial_price),
         wages=full(firms, params.initial_wage),
         inventories=full(firms, params.initial_inventory),
@@ -87,3 +99,4 @@ def initial_state(params: EconomyParameters, num_envs: int, xp: Any = numpy, dev
         labor_disutility=each(labor_disutilities(params).tolist(), consumers),
         labor_elasticity=each(params.labor_elasticities, firms),
     )
+    return state if tax_plan is None else AnnouncedState(**vars(state), tax_plan=tax_plan)

@@ -1,5 +1,7 @@
 """One quarter of the economy. The function reads as the quarter's timeline."""
 
+from dataclasses import replace
+
 from rbc_rllib.arrays import namespace
 from rbc_rllib.economy import consumers, firms, markets, planner
 from rbc_rllib.economy.actions import Actions, choose
@@ -14,8 +16,8 @@ def step(
     """The state of the next quarter and what happened in this one; pure, for arrays of any library.
 
     Everything happens at the prices, wages and tax rates in `state`; those chosen now hold from the next
-    quarter on. Whoever steps often gives the `constants` of `params`. Reproduces the published reference economy (Curry
-    et al., section 3).
+    quarter on; a tax plan that was announced is in force whatever the planner chooses. Whoever steps often gives the
+    `constants` of `params`. Reproduces the published reference economy (Curry et al., section 3).
     """
     xp = namespace(state.prices)
     menus = constants or Constants.like(state.prices, params)
@@ -56,19 +58,19 @@ def step(
     penalty = firms.ponzi_penalty(params, firm_budget, time >= params.episode_length)
     firm_reward = profit - corporate_tax - penalty
 
-    next_state = State(
+    income_tax_rate, corporate_tax_rate = planner.next_rates(state, actions.planner, menus)
+    next_state = replace(
+        state,
         prices=choose(menus.prices, actions.firm),
         wages=choose(menus.wages, actions.firm),
         inventories=unsold - exports + output,
         overdemanded=overdemanded,
-        income_tax_rate=choose(menus.income_tax_rates, actions.planner),
-        corporate_tax_rate=choose(menus.corporate_tax_rates, actions.planner),
+        income_tax_rate=income_tax_rate,
+        corporate_tax_rate=corporate_tax_rate,
         time=time,
         consumer_budget=consumer_budget,
         firm_budget=firm_budget,
         capital=state.capital + investment,
-        labor_disutility=state.labor_disutility,
-        labor_elasticity=state.labor_elasticity,
     )
     outcome = Outcome(
         consumer_reward=consumer_reward,

@@ -32,16 +32,16 @@ class RBCEnv(MultiAgentEnv):
         self.action_spaces = self._view.action_spaces
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict, dict]:
-        """Start the economy anew. The economy itself is deterministic, so `seed` changes nothing."""
-        observations = self._view.reset()
-        self.agents = list(self.possible_agents)
+        """Start the economy anew; it is deterministic, but for tax rates that are drawn with `seed`."""
+        observations = self._view.reset(seed)
+        self.agents = list(self._view.acting)
         return observations, {}
 
     def step(self, action_dict: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
-        """One quarter; `action_dict` holds every agent's action. Rewards are divided by `reward_scale`."""
+        """One quarter, or one page of the plan that the planner announces; `action_dict` holds the action of each of
+        `agents`. Rewards are divided by `reward_scale`."""
         observations, rewards, done = self._view.step(action_dict)
-        if done:
-            self.agents = []
+        self.agents = [] if done else list(self._view.acting)
         return observations, rewards, {"__all__": done}, {"__all__": False}, {}
 
 

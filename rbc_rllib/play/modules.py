@@ -1,5 +1,7 @@
 """RLModules: one network for a whole group of agents."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,6 +10,7 @@ from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
+from rbc_rllib.economy.planner import Rates
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.distribution import FORBIDDEN, MultiHeadCategorical, head_sizes_of
 from rbc_rllib.play.spaces import group_spaces
@@ -58,6 +61,11 @@ class GroupModule(TorchRLModule, ValueFunctionAPI):
         """
         weight, bias = self.policy_head.weight, self.policy_head.bias
         logits = torch.addmm(bias[:, None], weight, embeddings.flatten(0, -2).T).T.unflatten(0, embeddings.shape[:-1])
+        return self.masked(logits, observation)
+
+    @staticmethod
+    def masked(logits: Tensor, observation: dict[str, Tensor]) -> Tensor:
+        """`logits`, `FORBIDDEN` where an `action_mask` says so."""
         mask = observation.get("action_mask")
         if mask is None:
             return logits
@@ -81,10 +89,62 @@ class GroupModule(TorchRLModule, ValueFunctionAPI):
         return self.value_head(embeddings).squeeze(-1)
 
 
+class PlanModule(GroupModule):
+    """A planner who learns a tax plan: a table of logits for each page of its calendar, and the plan's value.
+
+    The logit of an income and a corporate rate is the sum of one of each, times the entry of the calendar's page, its
+    sharpness. A plan has one value, whatever the page.
+    """
+
+    def setup(self) -> None:
+        """Build the table; every plan is as likely as any other."""
+        self.head_sizes = head_sizes_of(self.action_space)
+        self.action_dist_cls = MultiHeadCategorical.get_partial_dist_cls(head_sizes=self.head_sizes)
+        pages, rates = self.observation_space["private"].shape[0], math.isqrt(self.head_sizes[0])
+        self.income = nn.Parameter(torch.zeros(pages, rates))
+        self.corporate = nn.Parameter(torch.zeros(pages, rates))
+        self.value = nn.Parameter(torch.zeros(1))
+
+    def trunk(self, observation: dict[str, Tensor]) -> Tensor:
+        """The calendar itself, `[N, pages]` or `[N, K, pages]`."""
+        return observation["private"]
+
+    def logits(self, observation: dict[str, Tensor], embeddings: Tensor) -> Tensor:
+        """Logits `[..., rates * rates]`, income-major; those that `action_mask` forbids are `FORBIDDEN`."""
+        income, corporate = embeddings @ self.income, embeddings @ self.corporate
+        return self.masked((income.unsqueeze(-1) + corporate.unsqueeze(-2)).flatten(-2), observation)
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Tensor | None = None) -> Tensor:
+        """The value of a plan, `[N]` or `[N, K]`."""
+        seen = batch[Columns.OBS]["private"] if embeddings is None else embeddings
+        return self.value.expand(seen.shape[:-1])
+
+
+def settled_plan(experiment: ExperimentConfig, modules: Mapping[str, GroupModule]) -> tuple[Rates, ...] | None:
+    """The rates that the planner announces when training is over: the given ones, or the most likely ones of its table.
+
+    One pair for all quarters after the first, or one for each. None with discretion, and where rates are drawn.
+    """
+    planner = experiment.planner
+    if not planner.learns or not planner.announces:
+        return planner.rates if isinstance(planner.rates, tuple) else None
+    table = modules["planner"]
+    assert isinstance(table, PlanModule)
+    rates = experiment.economy.tax_choices
+    income, corporate = (part.argmax(-1).tolist() for part in (table.income, table.corporate))
+    return tuple((rates[i], rates[c]) for i, c in zip(income, corporate, strict=True))
+
+
+def module_class(experiment: ExperimentConfig, group: str) -> type[GroupModule]:
+    """The kind of network that acts for `group`."""
+    return PlanModule if group == "planner" and experiment.planner.announces else GroupModule
+
+
 def module_arguments(experiment: ExperimentConfig, group: str) -> dict[str, Any]:
     """What a `GroupModule` of `group` is built from."""
     learning = experiment.learning
-    observation_space, action_space = group_spaces(experiment.economy, learning.observation_encodings)[group]
+    spaces = group_spaces(experiment.economy, learning.observation_encodings, experiment.planner)
+    observation_space, action_space = spaces[group]
     return {
         "observation_space": observation_space,
         "action_space": action_space,
@@ -98,5 +158,6 @@ def untrained_modules(experiment: ExperimentConfig, seed: int | None = None) -> 
         if seed is not None:
             torch.manual_seed(seed)
         return {
-            policy: GroupModule(**module_arguments(experiment, group)) for policy, group in experiment.policies.items()
+            policy: module_class(experiment, group)(**module_arguments(experiment, group))
+            for policy, group in experiment.policies.items()
         }

@@ -5,7 +5,7 @@ from typing import Any
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy import EconomyParameters, Planner
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
 from rbc_rllib.play.by_agent import AgentView, EnvSettings
 from rbc_rllib.settings import PerGroup
@@ -36,20 +36,20 @@ class ParallelEconomy(ParallelEnv):
         return self._view.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict | None = None) -> tuple[dict, dict]:
-        """Start the economy anew. The economy itself is deterministic, so `seed` changes nothing."""
-        observations = self._view.reset()
-        self.agents = list(self.possible_agents)
+        """Start the economy anew; it is deterministic, but for tax rates that are drawn with `seed`."""
+        observations = self._view.reset(seed)
+        self.agents = list(self._view.acting)
         return observations, {agent: {} for agent in self.agents}
 
     def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
-        """One quarter; `actions` holds every agent's action. Rewards are divided by `reward_scale`."""
+        """One quarter, or one page of the plan that the planner announces; `actions` holds the action of each of
+        `agents`. Rewards are divided by `reward_scale`."""
         observations, rewards, done = self._view.step(actions)
-        everyone = self.agents
-        if done:
-            self.agents = []
+        everyone = list(observations)
+        self.agents = [] if done else list(self._view.acting)
         return (
             observations,
-            rewards,
+            {agent: rewards.get(agent, 0.0) for agent in everyone},
             dict.fromkeys(everyone, done),
             dict.fromkeys(everyone, False),
             {agent: {} for agent in everyone},
@@ -60,14 +60,15 @@ def parallel_env(
     economy: EconomyParameters = EconomyParameters(),
     encodings: tuple[Encoding, ...] = ENCODINGS,
     reward_scale: PerGroup = EnvSettings().reward_scale,
-    fixed_tax_rates: tuple[float, float] | None = None,
+    planner: Planner = Planner(),
 ) -> ParallelEconomy:
     """The economy as a PettingZoo `ParallelEnv`.
 
     Args: economy, by default the paper's; encodings of amounts in observations; reward_scale, by which each group's
-    rewards are divided; fixed_tax_rates (income, corporate), by which a planner who is no agent then taxes.
+    rewards are divided; planner, how taxes are decided: with `Planner(mode="fixed", rates=(0, 0.8))` nobody is the
+    planner, and one who learns a plan acts alone before the first quarter.
     Raises `ConfigError` for a value that is refused.
     """
     return ParallelEconomy(
-        EnvSettings(economy=economy, encodings=encodings, reward_scale=reward_scale, fixed_tax_rates=fixed_tax_rates)
+        EnvSettings(economy=economy, planner=planner, encodings=encodings, reward_scale=reward_scale)
     )

@@ -52,19 +52,20 @@ def play(
 
     The experience of the policies in `recorded` is kept; with `trained_consumers`, that of so many agents of a seat of
     consumers, drawn anew in each economy. Random numbers belong to agents, so they are the same whoever sits where and
-    whatever is recorded. Arrays pass between the economy's library and torch through DLPack, on the device where both
+    whatever is recorded. A plan is drawn and announced before the first quarter: the planner's row of a quarter is what
+    it saw and chose then. Arrays pass between the economy's library and torch through DLPack, on the device where both
     lie. Raises `ConfigError` where an agent has no seat or two, or two seats have one policy.
     """
-    check_seats(economy.params, economy.num_envs, seats)
-    observations = economy.reset()
-    device = to_torch(observations["shared"]).device
+    check_seats(economy, seats)
+    device = to_torch(economy.state.prices).device
     lots = torch.rand((economy.num_envs, economy.params.num_consumers), generator=generator, device=device)
     places = [_Place(economy, seat, seat.policy in recorded, trained_consumers, lots, device) for seat in seats]
     masks = {
         group: to_torch(economy.xp.asarray(mask, dtype=economy.xp.uint8)).bool().expand(economy.num_envs, -1)
         for group, mask in economy.action_masks.items()
     }
-    nobody = torch.empty((economy.num_envs, 1, 0), device=device)  # the planner's private observation
+    nobody = torch.empty((economy.num_envs, 1, 0), device=device)  # what a planner with discretion sees alone
+    observations = economy.reset(_announce(economy, places, masks, generator))
 
     shared: list[Tensor] = []
     states: list[State] = []
@@ -73,6 +74,9 @@ def play(
         shared.append(to_torch(observations["shared"]).float())
         indices: dict[str, Any] = {}
         for group, heads in head_sizes(economy.params).items():
+            if group == "planner" and economy.planner.announces:
+                indices[group] = economy.xp.zeros((economy.num_envs, 1), dtype=economy.xp.int32, device=economy.device)
+                continue
             private = to_torch(observations[group]).float() if group in observations else nobody
             seen = {"shared": shared[-1], "private": private}
             if group in masks:
@@ -98,6 +102,22 @@ def play(
 
     experience = {place.policy: _experience(place.columns) for place in places if place.recorded}
     return Rollout(torch.stack(shared, dim=1), experience, states, outcomes)
+
+
+def _announce(
+    economy: VectorEconomy, places: Sequence["_Place"], masks: dict[str, Tensor], generator: torch.Generator
+) -> Any:
+    """The choices `[E, pages]` of the planner's plan; None where it makes none before the first quarter."""
+    if not economy.pages:
+        return None
+    (planner,) = [place for place in places if place.group == "planner"]
+    choices = []
+    for page in range(economy.pages):
+        seen = {"private": to_torch(economy.calendar(page)).float(), "action_mask": masks["planner"]}
+        uniforms = torch.rand((1, economy.num_envs, 1), generator=generator, device=seen["private"].device)
+        choices.append(planner.act(page, seen, uniforms))
+    planner.repeat_last(economy.params.episode_length - economy.pages)
+    return from_torch(torch.cat(choices, dim=1).int(), economy.xp)
 
 
 class _Place:
@@ -146,6 +166,11 @@ class _Place:
         for name in records[0] if records else ():
             self.columns[name].append(_joined([record[name] for record in records]))
         return _joined(actions)
+
+    def repeat_last(self, times: int) -> None:
+        """Record the last thing that was done `times` more."""
+        for values in self.columns.values():
+            values += values[-1:] * times
 
     def reward(self, rewards: Tensor) -> None:
         """Record what the agents got, of the rewards of their group `[E, agents]`."""

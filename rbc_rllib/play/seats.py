@@ -1,8 +1,8 @@
 """Who acts for whom: seats, and the actors who sit in them.
 
 A seat is a policy's name, agents of one group, and an actor: from what is seen, and uniform numbers, to actions.
-Networks, fixed tax rates, one agent that deviates alone, a different firm in every economy and a coalition are seats;
-`play` knows nothing else.
+Networks, tax rules, one agent that deviates alone, a different firm in every economy and a coalition are seats; `play`
+knows nothing else.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,10 +13,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rbc_rllib.economy import ActionRanges, EconomyParameters
-from rbc_rllib.economy.actions import group_sizes, tax_choice
-from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.play.distribution import MultiHeadCategorical
+from rbc_rllib.economy import GROUPS
+from rbc_rllib.economy.actions import group_sizes
+from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
+from rbc_rllib.play.distribution import FORBIDDEN, MultiHeadCategorical
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.settings import ConfigError
@@ -26,7 +26,7 @@ from rbc_rllib.settings import ConfigError
 class Seen:
     """What K agents of one group see in a quarter of E economies."""
 
-    quarter: int  # from 0
+    quarter: int  # from 0; of a plan that is made before the first quarter: its page
     observations: dict[str, Tensor]  # shared [E, G], private [E, K, P], perhaps action_mask [E, actions]
 
 
@@ -113,25 +113,15 @@ class Certain:
 
 
 @dataclass(frozen=True)
-class FixedTaxes:
-    """A planner who follows given rates: what is chosen in quarter t holds in quarter t + 1."""
-
-    choices: tuple[int, ...]  # into `planner_menu`, for each quarter; the last one for all later ones
-
-    @classmethod
-    def at(
-        cls,
-        params: EconomyParameters,
-        rates: Sequence[tuple[float, float]],
-        ranges: ActionRanges = ActionRanges(),
-    ) -> "FixedTaxes":
-        """Income and corporate tax rate for each quarter, phased in as far as `ranges` allow (`tax_choice`)."""
-        return cls(tuple(tax_choice(params, pair, ranges) for pair in rates))
+class DrawnTaxes:
+    """A planner who draws from all allowed rates, each pair as likely as any other."""
 
     def act(self, seen: Seen, uniforms: Tensor) -> Certain:
-        """The quarter's choice in all economies."""
-        choice = self.choices[min(seen.quarter, len(self.choices) - 1)]
-        return Certain(torch.full_like(uniforms[0], choice, dtype=torch.int32))
+        """A pair of rates in each economy; whoever sees it, nobody learns to draw."""
+        forbidden = seen.observations["action_mask"] == 0
+        logits = torch.where(forbidden, FORBIDDEN, torch.zeros(forbidden.shape, device=forbidden.device))
+        chosen = MultiHeadCategorical(logits[:, None], (logits.shape[-1],))
+        return Certain(chosen.sample(uniforms=uniforms))
 
 
 def seats_of(
@@ -142,21 +132,22 @@ def seats_of(
 ) -> list[Seat]:
     """The seats of an experiment in `economy`, in which `modules` act by policy.
 
-    Agents that deviate by themselves leave their group's seat for one of their own. Fixed taxes are as high as the
-    economy's ranges allow by now.
+    Agents that deviate by themselves leave their group's seat for one of their own. Where tax rates are given, nobody
+    sits for the planner.
     """
-    deviation, num_envs = experiment.deviation, economy.num_envs
+    deviation, num_envs, sizes = experiment.deviation, economy.num_envs, group_sizes(experiment.economy)
     seats: list[Seat] = []
     for policy, group in experiment.policies.items():
         agents = None
-        if deviation and deviation.agents and group == deviation.group:
-            agents = in_every_economy(deviation.agents, num_envs)
-            if policy != deviation.policy:
-                agents = others(group_sizes(experiment.economy)[group], agents)
+        if deviation and deviation.policy == DEVIATOR and group == deviation.group:
+            own, size = deviation.agents, sizes[group]
+            agents = in_every_economy(own, num_envs) if own else one_by_one(size, num_envs, few_of(size))
+            if policy != DEVIATOR:
+                agents = others(size, agents)
         if agents is None or agents.shape[1]:
             seats.append(Seat(policy, group, Network(modules[policy], greedy), agents))
-    if rates := experiment.curriculum.fixed_tax_rates:
-        seats.append(Seat("fixed_taxes", "planner", FixedTaxes.at(experiment.economy, [rates], economy.ranges)))
+    if experiment.planner.chooses and not experiment.planner.learns:
+        seats.append(Seat("drawn_taxes", "planner", DrawnTaxes()))
     return seats
 
 
@@ -165,9 +156,15 @@ def in_every_economy(agents: Collection[int], num_envs: int) -> Tensor:
     return torch.tensor(sorted(agents)).expand(num_envs, -1)
 
 
-def one_by_one(group_size: int, num_envs: int) -> Tensor:
-    """`[E, 1]` Agent e mod K in economy e, so that all agents of a group get their turn in one batch."""
-    return (torch.arange(num_envs) % group_size)[:, None]
+def one_by_one(group_size: int, num_envs: int, at_once: int = 1) -> Tensor:
+    """`[E, at_once]` Agent e mod K in economy e, so that all agents of a group get their turn in one batch; or the
+    next few."""
+    return torch.arange(num_envs * at_once).view(num_envs, at_once) % group_size
+
+
+def few_of(group_size: int) -> int:
+    """So many agents of a group deviate at once where each is to deviate alone: too few to matter to each other."""
+    return max(1, group_size // 20)
 
 
 def others(group_size: int, agents: Tensor) -> Tensor:
@@ -176,15 +173,17 @@ def others(group_size: int, agents: Tensor) -> Tensor:
     return rest.nonzero()[:, 1].view(len(agents), -1)
 
 
-def check_seats(params: EconomyParameters, num_envs: int, seats: Sequence[Seat]) -> None:
-    """Raise `ConfigError` unless every agent of every group sits in exactly one seat, in each economy, and each seat
-    has a policy of its own."""
-    names, sizes = [seat.policy for seat in seats], group_sizes(params)
+def check_seats(economy: VectorEconomy, seats: Sequence[Seat]) -> None:
+    """Raise `ConfigError` unless every agent who chooses sits in exactly one seat, in each economy, and each seat has a
+    policy of its own."""
+    num_envs, all_sizes = economy.num_envs, group_sizes(economy.params)
+    acting = [group for group in GROUPS if group != "planner" or economy.planner.chooses]
+    names, sizes = [seat.policy for seat in seats], {group: all_sizes[group] for group in acting}
     if len({*names}) < len(names):
         raise ConfigError("seats", names, "each seat has a policy of its own", "give them different names")
     for seat in seats:
         if seat.group not in sizes:
-            raise ConfigError("seats", seat.group, "there is no such group", f"take one of {', '.join(sizes)}")
+            raise ConfigError("seats", seat.group, "no such group chooses here", f"take one of {', '.join(sizes)}")
         if seat.agents is not None and (
             seat.agents.ndim != 2 or len(seat.agents) != num_envs or not seat.agents.numel()
         ):

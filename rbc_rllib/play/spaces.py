@@ -3,7 +3,7 @@
 import numpy as np
 from gymnasium import spaces
 
-from rbc_rllib.economy import GROUPS, EconomyParameters
+from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.economy.observations import ENCODINGS, Encoding, private_sizes, shared_size
 
@@ -17,18 +17,21 @@ def agent_names(params: EconomyParameters) -> dict[str, list[str]]:
 
 
 def group_spaces(
-    params: EconomyParameters, encodings: tuple[Encoding, ...] = ENCODINGS
+    params: EconomyParameters, encodings: tuple[Encoding, ...] = ENCODINGS, planner: Planner = Planner()
 ) -> dict[str, tuple[spaces.Dict, spaces.Space]]:
     """The (observation, action) space of one agent of each group.
 
     Observations hold `shared` [G]; consumers and firms add `private` [P]; firms and planner add `action_mask`
-    [actions], 1 where the choice is allowed now. Consumers choose from MultiDiscrete([demand] * F + [hours, F]).
+    [actions], 1 where the choice is allowed now. A planner who learns a plan sees no `shared`, and its calendar as
+    `private`. Consumers choose from MultiDiscrete([demand] * F + [hours, F]).
     """
     heads = head_sizes(params)
-    private = private_sizes(params, encodings)
+    private = private_sizes(params, encodings, planner)
     result: dict[str, tuple[spaces.Dict, spaces.Space]] = {}
     for group in GROUPS:
-        parts: dict[str, spaces.Space] = {"shared": _real_line(shared_size(params, encodings))}
+        parts: dict[str, spaces.Space] = {}
+        if group != "planner" or not planner.announces:
+            parts["shared"] = _real_line(shared_size(params, encodings, planner))
         if private[group]:
             parts["private"] = _real_line(private[group])
         single = len(heads[group]) == 1

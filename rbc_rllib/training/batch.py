@@ -28,10 +28,16 @@ def batch_of(rollout: Rollout, experiment: ExperimentConfig, on_host: bool = Fal
 
 
 def _columns(experience: Experience, experiment: ExperimentConfig, policy: str) -> dict[str, torch.Tensor]:
-    """What the loss reads: advantages standardised over the batch, by generalised advantage estimation."""
-    learning = experiment.learning
-    rewards = experience.rewards / getattr(learning.reward_scale, experiment.policies[policy])
-    gained = advantages(rewards, experience.values, learning.discount, learning.gae_lambda)
+    """What the loss reads: advantages standardised over the batch, by generalised advantage estimation.
+
+    Every choice of a plan that was announced before the first quarter is credited with the whole episode.
+    """
+    learning, group = experiment.learning, experiment.policies[policy]
+    rewards = experience.rewards / getattr(learning.reward_scale, group)
+    if group == "planner" and experiment.planner.announces:
+        gained = rewards.sum(1, keepdim=True) - experience.values
+    else:
+        gained = advantages(rewards, experience.values, learning.discount, learning.gae_lambda)
     return {
         Columns.ACTIONS: experience.actions,
         Columns.ACTION_LOGP: experience.action_logp,

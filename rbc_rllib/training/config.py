@@ -9,7 +9,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.env import RBCEnv, group_of
-from rbc_rllib.play.modules import GroupModule, module_arguments
+from rbc_rllib.play.modules import module_arguments, module_class
 from rbc_rllib.training.algorithm import EconomyPPOConfig
 from rbc_rllib.training.checkpoints import network_folder
 from rbc_rllib.training.learner import StagedLearner
@@ -36,7 +36,7 @@ def stock_config(experiment: ExperimentConfig, callbacks: list[Any] | None = Non
     """The same experiment for RLlib's own PPO and runner on `RBCEnv`: one economy an environment, agents in dicts."""
     config = PPOConfig().learners(learner_class=StagedLearner)
     _configure(config, experiment, callbacks)
-    length = experiment.economy.episode_length
+    length = experiment.economy.episode_length + experiment.planner.num_pages(experiment.economy)
     config.env_runners(
         num_envs_per_env_runner=1,
         batch_mode="truncate_episodes",
@@ -53,7 +53,7 @@ def _env_config(experiment: ExperimentConfig) -> dict[str, Any]:
         "array_library": experiment.resources.array_library,
         "encodings": experiment.learning.observation_encodings,
         "reward_scale": experiment.learning.reward_scale.model_dump(),
-        "fixed_tax_rates": experiment.curriculum.fixed_tax_rates,
+        "planner": experiment.planner.model_dump(),
     }
 
 
@@ -104,7 +104,7 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
         rl_module_spec=MultiRLModuleSpec(
             rl_module_specs={
                 name: RLModuleSpec(
-                    module_class=GroupModule,
+                    module_class=module_class(experiment, group),
                     **module_arguments(experiment, group),
                     load_state_path=_initial_weights(experiment, group),
                 )
@@ -114,11 +114,8 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
         algorithm_config_overrides_per_module={
             name: PPOConfig.overrides(
                 lr=[
-                    [0, getattr(learning.learning_rate, group)],
-                    [
-                        curriculum.total_env_steps,
-                        getattr(learning.learning_rate, group) * learning.final_learning_rate_share,
-                    ],
+                    [0, rate := experiment.learning_rate(group)],
+                    [curriculum.total_env_steps, rate * learning.final_learning_rate_share],
                 ]
             )
             for name, group in policies.items()

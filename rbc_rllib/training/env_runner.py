@@ -100,7 +100,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     def get_spaces(self) -> dict[str, Any]:
         """The spaces of one agent of each policy."""
-        spaces = group_spaces(self.experiment.economy, self.experiment.learning.observation_encodings)
+        encodings = self.experiment.learning.observation_encodings
+        spaces = group_spaces(self.experiment.economy, encodings, self.experiment.planner)
         own = {policy: spaces[group] for policy, group in self.experiment.policies.items()}
         return {INPUT_ENV_SPACES: (None, None), INPUT_ENV_SINGLE_SPACES: (None, None), **own}
 

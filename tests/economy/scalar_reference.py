@@ -107,19 +107,26 @@ def step(params: EconomyParameters, state: Record, actions: Record) -> tuple[Rec
     # What was chosen now holds from the next quarter on
     price_and_wage = [divmod(choice, len(params.wage_choices)) for choice in actions["firm"]]
     income_tax_index, corporate_tax_index = divmod(actions["planner"], len(params.tax_choices))
+    income_tax_rate, corporate_tax_rate = params.tax_choices[income_tax_index], params.tax_choices[corporate_tax_index]
+    announced = {}
+    if "tax_plan" in state:  # rates hold as announced; those of the last quarter go on
+        next_quarter = min(int(state["time"]) + 1, params.episode_length - 1)
+        income_tax_rate, corporate_tax_rate = state["tax_plan"][next_quarter]
+        announced = {"tax_plan": state["tax_plan"]}
     next_state = {
         "prices": [params.price_choices[price] for price, _ in price_and_wage],
         "wages": [params.wage_choices[wage] for _, wage in price_and_wage],
         "inventories": [unsold[f] - exports[f] + output[f] for f in firms],
         "overdemanded": overdemanded,
-        "income_tax_rate": params.tax_choices[income_tax_index],
-        "corporate_tax_rate": params.tax_choices[corporate_tax_index],
+        "income_tax_rate": income_tax_rate,
+        "corporate_tax_rate": corporate_tax_rate,
         "time": state["time"] + 1,
         "consumer_budget": consumer_budget,
         "firm_budget": firm_budget,
         "capital": [state["capital"][f] + investment[f] for f in firms],
         "labor_disutility": state["labor_disutility"],
         "labor_elasticity": state["labor_elasticity"],
+        **announced,
     }
     outcome = {
         "consumer_reward": consumer_reward,

@@ -14,7 +14,8 @@ from rbc_rllib.economy.accounting import residuals
 from rbc_rllib.economy.actions import decode
 from rbc_rllib.economy.constants import Constants
 from rbc_rllib.economy.indicators import episode_indicators
-from rbc_rllib.economy.observations import observe
+from rbc_rllib.economy.observations import calendar_page, observe
+from rbc_rllib.economy.planner import plan_of_choices
 from tests.economy.samples import random_actions
 
 StrictArray = type(array_api_strict.zeros(1))
@@ -98,11 +99,44 @@ def test_episode_gives_the_numbers_of_numpy_and_stays_on_its_device(name, dtype,
         numpy.testing.assert_allclose(host(actual[key]), array, rtol=1e-6, atol=1e-6, err_msg=key)
 
 
+@pytest.mark.parametrize("place", DEVICES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("pages", [1, 9])
+def test_an_announced_episode_gives_the_numbers_of_numpy_and_stays_on_its_device(pages, dtype, place, rng, sealed):
+    """From the choices of the plan, and what the planner sees when it makes them, to the last quarter."""
+    params = EconomyParameters(num_consumers=5, num_firms=3, dtype=dtype)
+    device = array_api_strict.Device(place)
+    choices = rng.integers(36, size=(NUM_ENVS, pages))
+    actions = [random_actions(params, NUM_ENVS, rng) for _ in range(params.episode_length)]
+
+    def announced(xp: Any, where: Any, plan: Any, chosen: list[Actions]) -> dict[str, Any]:
+        constants = Constants.like(xp.zeros(1, device=where), params)
+        state = initial_state(params, NUM_ENVS, xp, where, plan_of_choices(params, plan, constants))
+        return episode(params, state, chosen) | {"calendar": calendar_page(pages, pages - 1, 3.0, state.prices)}
+
+    plan = array_api_strict.asarray(choices, device=device)
+    actual = announced(array_api_strict, device, plan, [strict(chosen, device) for chosen in actions])
+    sealed.undo()
+    expected = announced(numpy, None, choices, actions)
+    assert actual.keys() == expected.keys() >= {"tax_plan 9", "calendar"}
+    for key, array in expected.items():
+        assert isinstance(actual[key], StrictArray), key
+        assert actual[key].device == device, key
+        assert host(actual[key]).dtype == array.dtype == dtype, key
+        numpy.testing.assert_allclose(host(actual[key]), array, rtol=1e-6, atol=1e-6, err_msg=key)
+
+
 def test_float32_economy_needs_no_device_with_float64(rng, sealed):
     params = EconomyParameters(num_consumers=5, num_firms=3, dtype="float32")
     device = array_api_strict.Device("no_float64")
     actions = [strict(random_actions(params, NUM_ENVS, rng), device) for _ in range(params.episode_length)]
     results = episode(params, initial_state(params, NUM_ENVS, array_api_strict, device), actions)
+    constants = Constants.like(array_api_strict.zeros(1, dtype=array_api_strict.float32, device=device), params)
+    plan = plan_of_choices(
+        params, array_api_strict.zeros((NUM_ENVS, 9), dtype=array_api_strict.int64, device=device), constants
+    )
+    announced = initial_state(params, NUM_ENVS, array_api_strict, device, plan)
+    results |= {f"announced {name}": array for name, array in episode(params, announced, actions).items()}
     assert {(array.device, array.dtype) for array in results.values()} == {(device, array_api_strict.float32)}
 
 

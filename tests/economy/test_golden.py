@@ -3,12 +3,13 @@
 `golden/README.md` says where the recordings come from and what they hold.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
 import pytest
 
-from rbc_rllib.economy import Actions, EconomyParameters, State, initial_state, step
+from rbc_rllib.economy import Actions, AnnouncedState, EconomyParameters, State, initial_state, step
 from tests.economy import scalar_reference
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -85,6 +86,22 @@ def test_step_from_every_recorded_state(golden, dtype):
     before, actions, expected = transitions(golden, dtype)
     after, outcome = step(parameters(golden, dtype), before, actions)
     assert_golden(vars(after) | vars(outcome), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_step_from_every_recorded_state_with_its_tax_rates_announced(golden, dtype):
+    """Announced beforehand, whatever the planner chooses now. A plan ends with the last quarter, whose rates go on."""
+    before, actions, expected = transitions(golden, dtype)
+    quarters = int(golden["episode_length"])
+    rates = numpy.stack([golden["income_tax_rate"], golden["corporate_tax_rate"]], axis=-1).astype(dtype)
+    plan = numpy.repeat(rates[:, :quarters], quarters, axis=0)
+    for name, column in (("income_tax_rate", 0), ("corporate_tax_rate", 1)):
+        expected[name] = numpy.where(before.time == quarters - 1, plan[:, -1, column], expected[name])
+    others = replace(actions, planner=len(golden["tax_choices"]) ** 2 - 1 - actions.planner)
+    announced = AnnouncedState(**vars(before), tax_plan=plan)
+    after, outcome = step(parameters(golden, dtype), announced, others)
+    assert_golden(vars(after) | vars(outcome), expected)
+    numpy.testing.assert_array_equal(after.tax_plan, plan)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy
 import pytest
 
-from rbc_rllib.economy import GROUPS, EconomyParameters, initial_state
+from rbc_rllib.economy import GROUPS, AnnouncedState, EconomyParameters, Planner, initial_state
 from rbc_rllib.economy.observations import (
     ENCODINGS,
     LOG_SCALE,
+    calendar_page,
     encode_amount,
     encoding_size,
     observe,
@@ -66,6 +67,59 @@ def test_observations_have_the_announced_sizes(num_consumers, num_firms, encodin
         "firm": (2, num_firms, private_sizes(params, encodings)["firm"]),
     }
     assert {array.dtype.name for array in seen.values()} == {dtype}
+
+
+@pytest.mark.parametrize(
+    ("planner", "episode_length", "announced", "calendar"),
+    [
+        (Planner(), 10, 0, 0),
+        (Planner(mode="constant"), 10, 18, 1),
+        (Planner(mode="schedule"), 10, 18, 9),
+        (Planner(mode="schedule"), 2, 2, 1),
+        (Planner(mode="schedule"), 1, 0, 1),
+        (Planner(mode="constant"), 1, 0, 1),
+        (Planner(mode="fixed", rates=((0.0, 0.8),)), 10, 18, 0),
+        (Planner(mode="fixed", rates="drawn"), 10, 18, 1),
+    ],
+    ids=str,
+)
+def test_what_is_announced_is_seen_by_all_and_a_calendar_by_its_planner(planner, episode_length, announced, calendar):
+    params = EconomyParameters(num_consumers=2, num_firms=3, episode_length=episode_length)
+    assert shared_size(params, ENCODINGS, planner) == shared_size(params, ENCODINGS) + announced
+    sizes = private_sizes(params, ENCODINGS, planner)
+    assert sizes == private_sizes(params, ENCODINGS) | {"planner": calendar}
+    if planner.announces:
+        plan = numpy.zeros((2, episode_length, 2), numpy.float32)
+        seen = observe(params, initial_state(params, 2, tax_plan=plan))
+        assert seen["shared"].shape == (2, shared_size(params, ENCODINGS, planner))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_rates_of_the_quarters_after_the_first_are_announced_in_their_order(dtype, rng):
+    """Income and corporate, quarter by quarter, at the end of what all see, in every quarter; nothing else changes."""
+    params = EconomyParameters(num_consumers=4, num_firms=3, episode_length=5, dtype=dtype)
+    plan = rng.random((6, 5, 2)).astype(dtype)
+    by_hand = [[rate for quarter in range(1, 5) for rate in plan[env, quarter]] for env in range(6)]
+    for quarter, state in enumerate(play(params, 6, rng)[0]):
+        plain, announced = observe(params, state), observe(params, AnnouncedState(**vars(state), tax_plan=plan))
+        assert announced.keys() == plain.keys()
+        size = plain["shared"].shape[1]
+        numpy.testing.assert_array_equal(announced["shared"][:, :size], plain["shared"], err_msg=str(quarter))
+        numpy.testing.assert_array_equal(announced["shared"][:, size:], by_hand, err_msg=str(quarter))
+        for group in ("consumer", "firm"):
+            numpy.testing.assert_array_equal(announced[group], plain[group])
+        assert announced["shared"].dtype == dtype
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 2.5, 1e6])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_calendar_shows_the_page_and_how_sharply_to_choose(dtype, sharpness):
+    like = numpy.zeros((3, 2), dtype)
+    for page in range(4):
+        seen = calendar_page(4, page, sharpness, like)
+        assert (seen.shape, seen.dtype) == ((3, 1, 4), dtype)
+        expected = [sharpness * (k == page) for k in range(4)]
+        assert seen.tolist() == [[expected]] * 3
 
 
 def test_what_stands_where():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rbc_rllib.economy import Actions, EconomyParameters, State, initial_state, step
+from rbc_rllib.economy import Actions, AnnouncedState, EconomyParameters, State, initial_state, step
 from tests.economy import scalar_reference
 from tests.economy.samples import random_actions, with_values
 
@@ -80,7 +80,7 @@ PARAMETERS = st.fixed_dictionaries(
 
 @st.composite
 def quarters(draw: st.DrawFn) -> tuple[EconomyParameters, State, Actions]:
-    """Parameters, and a state and actions of two economies, all of them anything at all."""
+    """Parameters, and a state and actions of two economies, all of them anything at all; taxes announced or not."""
     params = draw(PARAMETERS)
     num_envs, num_consumers, num_firms = 2, params.num_consumers, params.num_firms
 
@@ -107,6 +107,8 @@ def quarters(draw: st.DrawFn) -> tuple[EconomyParameters, State, Actions]:
         labor_disutility=floats(tenths, num_consumers),
         labor_elasticity=floats(tenths, num_firms),
     )
+    if draw(st.booleans()):
+        state = AnnouncedState(**vars(state), tax_plan=floats(tenths, params.episode_length, 2))
     actions = Actions(
         consumption=integers(len(params.demand_choices), num_consumers, num_firms),
         hours_index=integers(len(params.hours_choices), num_consumers),

@@ -216,10 +216,12 @@ def test_initial_state_of_the_default_economy():
     assert state.labor_disutility[0, 75] == pytest.approx(0.01 / math.sqrt(2), rel=1e-14)
 
 
+@pytest.mark.parametrize("announced", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_step_is_pure_and_keeps_the_dtype(dtype, rng):
+def test_step_is_pure_and_keeps_the_dtype(dtype, announced, rng):
     params = EconomyParameters(num_consumers=6, num_firms=3, interest_rate=0.1, dtype=dtype)
-    state, actions = initial_state(params, 4), random_actions(params, 4, rng)
+    plan = rng.random((4, 10, 2)).astype(dtype) if announced else None
+    state, actions = initial_state(params, 4, tax_plan=plan), random_actions(params, 4, rng)
     arrays = [*vars(state).values(), *vars(actions).values()]
     copies = [array.copy() for array in arrays]
     for array in arrays:
@@ -227,6 +229,7 @@ def test_step_is_pure_and_keeps_the_dtype(dtype, rng):
     first, second = (step(params, state, actions) for _ in range(2))
     for array, copy in zip(arrays, copies, strict=True):
         numpy.testing.assert_array_equal(array, copy)
+    assert type(first[0]) is type(state)
     for record, again in zip(first, second, strict=True):
         for name, array in vars(record).items():
             assert array.dtype == dtype, name

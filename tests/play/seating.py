@@ -7,7 +7,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy import EconomyParameters, Planner
 from rbc_rllib.experiment import Deviation, ExperimentConfig
 from rbc_rllib.play.rollout import Rollout, play
 from rbc_rllib.play.seats import Certain, Seat, Seen
@@ -28,9 +28,12 @@ class Always:
         return Certain(torch.full(uniforms.shape[1:], self.choice))
 
 
-def played(seats: list[Seat], params: EconomyParameters = SMALL, seed: int = 0, **options: Any) -> Rollout:
+def played(
+    seats: list[Seat], params: EconomyParameters = SMALL, seed: int = 0, planner: Planner = Planner(), **options: Any
+) -> Rollout:
     """One episode of fresh economies."""
-    return play(VectorEconomy(params, NUM_ENVS), seats, torch.Generator().manual_seed(seed), **options)
+    economy = VectorEconomy(params, NUM_ENVS, planner=planner)
+    return play(economy, seats, torch.Generator().manual_seed(seed), **options)
 
 
 def with_firms(*firms: Seat) -> list[Seat]:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from rbc_rllib.economy import GROUPS, ActionRanges, EconomyParameters
+from rbc_rllib.economy import GROUPS, ActionRanges, Planner
+from rbc_rllib.economy.actions import allowed_actions
 from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
 from rbc_rllib.play.rollout import Rollout, play
-from rbc_rllib.play.seats import Certain, FixedTaxes, Network, NetworkChoice, Seat, Seen, others, seats_of
+from rbc_rllib.play.seats import Certain, DrawnTaxes, Network, NetworkChoice, Seat, Seen, others, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
 from tests.play.networks import build_modules, group_seats
 from tests.play.seating import (
@@ -120,62 +121,98 @@ def rates_in_force(rollout: Rollout, economy: VectorEconomy) -> list[tuple[float
     return [tuple(pairs[0].tolist()) for pairs in rates]
 
 
-def taxed(taxes: FixedTaxes, params: EconomyParameters) -> list[tuple[float, float]]:
-    economy = VectorEconomy(params, NUM_ENVS)
-    seats = [*group_seats(build_modules(params))[:2], Seat("rule", "planner", taxes)]
+def taxed(planner: Planner, ranges: ActionRanges = ActionRanges()) -> list[tuple[float, float]]:
+    """`rates_in_force` in an episode in which nobody sits for the planner."""
+    economy = VectorEconomy(WIDE, NUM_ENVS, planner=planner)
+    economy.restrict(ranges)
+    seats = group_seats(build_modules(WIDE, planner=planner))
+    assert [seat.group for seat in seats] == ["consumer", "firm"]
     return rates_in_force(play(economy, seats, torch.Generator().manual_seed(0)), economy)
 
 
 WIDE = SMALL.replace(dtype="float64")
 
 
-def test_fixed_taxes_of_each_quarter_hold_in_the_next_one_and_the_last_choice_goes_on():
-    rates = [(0.2, 0.4), (0.0, 1.0), (0.8, 0.6)]
-    assert taxed(FixedTaxes.at(WIDE, rates), WIDE) == [(0.0, 0.0), *rates, rates[-1]]
+def test_fixed_taxes_hold_as_given_from_the_second_quarter_on_and_the_last_rates_go_on():
+    rates = ((0.2, 0.4), (0.0, 1.0), (0.8, 0.6))
+    assert taxed(Planner(mode="fixed", rates=rates)) == [(0.0, 0.0), *rates, rates[-1]]
 
 
-def test_fixed_taxes_of_more_quarters_than_an_episode_has_are_followed_as_far_as_it_goes():
-    rates = [(0.2, 0.0), (0.4, 0.2), (0.6, 0.4), (0.8, 0.6), (1.0, 0.8)]
-    assert taxed(FixedTaxes.at(WIDE, rates), WIDE) == [(0.0, 0.0), *rates[:4]]
+def test_one_pair_of_fixed_taxes_holds_in_all_quarters_but_the_first():
+    assert taxed(Planner(mode="fixed", rates=((0.2, 0.6),))) == [(0.0, 0.0), *[(0.2, 0.6)] * 4]
 
 
 @pytest.mark.parametrize(
     ("highest", "expected"),
     [
-        (0.0, [(0.0, 0.0), (0.0, 0.0)]),
-        (0.25, [(0.2, 0.2), (0.0, 0.2)]),
-        (0.65, [(0.2, 0.6), (0.0, 0.6)]),
-        (1.0, [(0.2, 0.8), (0.0, 1.0)]),
+        (0.0, [(0.0, 0.0), (0.0, 0.0), (0.0, 0.0)]),
+        (0.25, [(0.2, 0.2), (0.0, 0.2), (0.2, 0.0)]),
+        (0.65, [(0.2, 0.6), (0.0, 0.6), (0.6, 0.0)]),
+        (1.0, [(0.2, 0.8), (0.0, 1.0), (0.6, 0.0)]),
     ],
 )
 def test_fixed_taxes_are_phased_in_by_the_ranges(highest, expected):
     ranges = ActionRanges(income_tax_rate=(0.0, highest), corporate_tax_rate=(0.0, highest))
-    rates = taxed(FixedTaxes.at(WIDE, [(0.2, 0.8), (0.0, 1.0)], ranges), WIDE)
-    assert rates == [(0.0, 0.0), *expected, expected[-1], expected[-1]]
+    rates = taxed(Planner(mode="fixed", rates=((0.2, 0.8), (0.0, 1.0), (0.6, 0.0))), ranges)
+    assert rates == [(0.0, 0.0), *expected, expected[-1]]
 
 
 @pytest.mark.parametrize(("highest", "expected"), [(0.3, (0.2, 0.2)), (0.5, (0.4, 0.4)), (1.0, (0.4, 0.8))])
-def test_an_experiment_with_fixed_taxes_seats_the_rule_and_no_network(highest, expected):
-    values = {"curriculum.fixed_income_tax_rate": 0.4, "curriculum.fixed_corporate_tax_rate": 0.8}
-    experiment = ExperimentConfig(economy=WIDE).with_values(values)
-    modules = build_modules(WIDE)
-    del modules["planner"]
-    economy = VectorEconomy(WIDE, NUM_ENVS)
+def test_an_experiment_with_fixed_taxes_seats_no_planner_and_announces_the_rates(highest, expected):
+    planner = Planner(mode="fixed", rates=((0.4, 0.8),))
+    experiment = ExperimentConfig(economy=WIDE, planner=planner)
+    economy = VectorEconomy(WIDE, NUM_ENVS, planner=planner)
     economy.restrict(ActionRanges(income_tax_rate=(0.0, highest), corporate_tax_rate=(0.0, highest)))
-    seats = seats_of(experiment, modules, economy)
-    assert [(seat.policy, seat.group) for seat in seats][2:] == [("fixed_taxes", "planner")]
+    seats = seats_of(experiment, build_modules(WIDE, planner=planner), economy)
+    assert [(seat.policy, seat.group) for seat in seats] == [("consumer", "consumer"), ("firm", "firm")]
     rollout = play(economy, seats, torch.Generator().manual_seed(0), recorded=list(experiment.policies))
     assert rates_in_force(rollout, economy) == [(0.0, 0.0)] + [expected] * 4
     assert set(rollout.experience) == {"consumer", "firm"}
+    announced = rollout.shared[..., -6:]
+    torch.testing.assert_close(announced, torch.tensor([*expected] * 3).expand_as(announced))
 
 
-def test_firms_that_deviate_under_fixed_taxes_sit_beside_the_rule():
-    values = {"curriculum.fixed_income_tax_rate": 0.0, "curriculum.fixed_corporate_tax_rate": 0.8}
-    experiment = deviating("firm_1", **values)
-    modules = {policy: build_modules(SMALL)[group] for policy, group in experiment.policies.items()}
-    seats = seats_of(experiment, modules, VectorEconomy(SMALL, NUM_ENVS))
-    assert {seat.policy for seat in seats} == {"consumer", "firm", DEVIATOR, "fixed_taxes"}
-    assert played(seats, recorded=[DEVIATOR]).experience[DEVIATOR].rewards.shape == (NUM_ENVS, 4, 1)
+def test_firms_that_deviate_under_fixed_taxes_sit_beside_no_planner():
+    planner = Planner(mode="fixed", rates=((0.0, 0.8),))
+    experiment = deviating("firm_1", planner=planner.model_dump())
+    modules = build_modules(SMALL, planner=planner)
+    modules = {policy: modules[group] for policy, group in experiment.policies.items()}
+    seats = seats_of(experiment, modules, VectorEconomy(SMALL, NUM_ENVS, planner=planner))
+    assert {seat.policy for seat in seats} == {"consumer", "firm", DEVIATOR}
+    rollout = played(seats, planner=planner, recorded=[DEVIATOR])
+    assert rollout.experience[DEVIATOR].rewards.shape == (NUM_ENVS, 4, 1)
+
+
+def test_an_experiment_whose_taxes_are_drawn_seats_who_draws_them():
+    planner = Planner(mode="fixed", rates="drawn")
+    economy = VectorEconomy(SMALL, NUM_ENVS, planner=planner)
+    modules = build_modules(SMALL, planner=planner)
+    seats = seats_of(ExperimentConfig(economy=SMALL, planner=planner), modules, economy)
+    assert [(seat.policy, seat.group) for seat in seats][2:] == [("drawn_taxes", "planner")]
+    assert isinstance(seats[-1].actor, DrawnTaxes)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "allowed"),
+    [
+        (ActionRanges(income_tax_rate=(0.0, 0.25), corporate_tax_rate=(0.4, 0.85)), [2, 3, 4, 8, 9, 10]),
+        (ActionRanges(income_tax_rate=(0.0, 0.0), corporate_tax_rate=(0.0, 0.0)), [0]),
+        (ActionRanges(), list(range(36))),
+    ],
+    ids=str,
+)
+def test_drawn_taxes_are_any_of_those_allowed_and_each_pair_as_likely_as_any_other(ranges, allowed):
+    """Choice 6 i + c is income 20% i, corporate 20% c."""
+    economies, mask = 20_000, torch.from_numpy(allowed_actions(SMALL, ranges)["planner"]).expand(20_000, -1)
+    uniforms = torch.rand((1, economies, 1), generator=torch.Generator().manual_seed(3))
+    choice = DrawnTaxes().act(Seen(0, {"private": torch.ones(economies, 1, 1), "action_mask": mask}), uniforms)
+    assert choice.actions.shape == (economies, 1)
+    shares = numpy.bincount(choice.actions[:, 0], minlength=36) / economies
+    assert shares.nonzero()[0].tolist() == allowed
+    expected = 1 / len(allowed)
+    tolerance = 5 * (expected * (1 - expected) / economies) ** 0.5
+    numpy.testing.assert_allclose(shares[allowed], expected, atol=tolerance)
+    assert not choice.logp.any()  # nobody learns to draw
 
 
 # Networks

@@ -9,7 +9,8 @@ from gymnasium import spaces
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.utils.pre_checks.env import check_multiagent_environments
 
-from rbc_rllib.economy import ActionRanges, Actions, EconomyParameters
+from rbc_rllib.economy import ActionRanges, Actions, EconomyParameters, Planner
+from rbc_rllib.economy.actions import planner_menu
 from rbc_rllib.play.by_agent import EnvSettings
 from rbc_rllib.play.env import RBCEnv, group_of
 from rbc_rllib.play.spaces import group_spaces
@@ -21,6 +22,15 @@ from tests.small import SMALL as EXPERIMENT
 
 SMALL = EconomyParameters(num_consumers=4, num_firms=3, episode_length=5, planner_welfare="total")
 AGENTS = [*(f"consumer_{c}" for c in range(4)), *(f"firm_{f}" for f in range(3)), "planner"]
+PLANNERS = {
+    "discretion": Planner(),
+    "constant": Planner(mode="constant"),
+    "schedule": Planner(mode="schedule"),
+    "fixed": Planner(mode="fixed", rates=((0.4, 0.8),)),
+    "fixed by quarter": Planner(mode="fixed", rates=((0.0, 1.0), (0.2, 0.0), (0.4, 0.6), (1.0, 0.2))),
+    "drawn": Planner(mode="fixed", rates="drawn"),
+}
+every_mode = pytest.mark.parametrize("planner", PLANNERS.values(), ids=PLANNERS)
 
 
 def by_agent(actions: Actions) -> dict[str, Any]:
@@ -87,13 +97,16 @@ def test_a_float64_economy_is_seen_in_float32(rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("encodings", [("digits",), ("log",), ("digits", "log")])
 @pytest.mark.parametrize(("num_consumers", "num_firms"), [(1, 1), (4, 3)])
-def test_observations_lie_in_the_spaces_and_sampled_actions_are_accepted(num_consumers, num_firms, encodings, dtype):
+@every_mode
+def test_observations_lie_in_the_spaces_and_sampled_actions_are_accepted(
+    planner, num_consumers, num_firms, encodings, dtype
+):
     economy = {"num_consumers": num_consumers, "num_firms": num_firms, "episode_length": 5, "dtype": dtype}
-    env = RBCEnv({"economy": economy, "encodings": encodings})
+    env = RBCEnv({"economy": economy, "encodings": encodings, "planner": planner.model_dump()})
     observations, _ = env.reset()
     done = False
     while not done:
-        assert list(observations) == env.possible_agents
+        assert list(observations) == env.agents
         for agent, seen in observations.items():
             assert env.observation_spaces[agent].contains(seen), agent
         for seed, space in enumerate(env.action_spaces.values()):
@@ -174,7 +187,7 @@ def test_reward_scale_divides_the_rewards_of_its_group(rng):
             assert divided[agent] == pytest.approx(rewards[agent] / scale[group_of(agent)], rel=1e-6)
 
 
-TAXED = {"economy": SMALL, "fixed_tax_rates": (0.4, 0.8)}
+TAXED = {"economy": SMALL, "planner": {"mode": "fixed", "rates": (0.4, 0.8)}}
 
 
 def test_where_tax_rates_are_fixed_nobody_is_the_planner(rng):
@@ -185,22 +198,23 @@ def test_where_tax_rates_are_fixed_nobody_is_the_planner(rng):
     del actions["planner"]
     stepped, rewards, *_ = env.step(actions)
     assert list(observations) == list(stepped) == list(rewards) == env.agents == AGENTS[:-1]
-    check_multiagent_environments(RBCEnv(TAXED))
 
 
-def test_fixed_tax_rates_are_in_force_from_the_second_quarter_on(rng):
-    """Chosen in every quarter for the next one, as a planner would."""
+def test_fixed_tax_rates_are_announced_and_in_force_from_the_second_quarter_on(rng):
+    """As if they were chosen in every quarter for the next one."""
     env, economy = RBCEnv(TAXED), VectorEconomy(SMALL, 1)
-    env.reset()
+    observations, _ = env.reset()
     economy.reset()
     for quarter in range(5):
         state = env.economy.state
         expected = (0.4, 0.8) if quarter else (0.0, 0.0)
         assert (state.income_tax_rate.item(), state.corporate_tax_rate.item()) == pytest.approx(expected)
+        for seen in observations.values():
+            assert seen["shared"][-8:] == pytest.approx([0.4, 0.8] * 4)
         actions = random_actions(SMALL, 1, rng)
         chosen = by_agent(actions)
         del chosen["planner"]
-        _, rewards, *_ = env.step(chosen)
+        observations, rewards, *_ = env.step(chosen)
         actions.planner[:] = 6 * 2 + 4
         outcome = economy.step(actions)
         assert rewards["firm_2"] == outcome.firm_reward[0, 2]
@@ -217,6 +231,140 @@ def test_fixed_tax_rates_are_phased_in_by_the_ranges():
     assert env.economy.state.income_tax_rate.item() == pytest.approx(0.4)
 
 
+def drawn_plan(env: RBCEnv, seed: int | None) -> list[list[float]]:
+    """The rates that everybody sees, in each quarter after the first."""
+    observations, _ = env.reset(seed=seed)
+    assert list(observations) == env.agents == AGENTS[:-1]
+    plans = {tuple(seen["shared"][-8:].tolist()) for seen in observations.values()}
+    (plan,) = plans
+    numpy.testing.assert_array_equal(numpy.reshape(plan, (4, 2)), env.economy.state.tax_plan[0, 1:])
+    return numpy.reshape(plan, (4, 2)).round(6).tolist()
+
+
+def test_drawn_tax_rates_are_those_of_a_seed_and_go_on_from_there():
+    env, same = (RBCEnv({"economy": SMALL, "planner": {"mode": "fixed", "rates": "drawn"}}) for _ in range(2))
+    plans = [drawn_plan(env, seed=0), *(drawn_plan(env, seed=None) for _ in range(9))]
+    assert [drawn_plan(same, seed=0), *(drawn_plan(same, seed=None) for _ in range(9))] == plans
+    assert all(plan == [plan[0]] * 4 for plan in plans)
+    assert len({tuple(plan[0]) for plan in plans}) > 5
+    assert drawn_plan(env, seed=0) == plans[0]
+    env.step(sampled(env))
+    assert [env.economy.state.income_tax_rate.item(), env.economy.state.corporate_tax_rate.item()] == pytest.approx(
+        plans[0][0]
+    )
+
+
+def test_only_allowed_rates_are_drawn():
+    env = RBCEnv({"economy": SMALL, "planner": {"mode": "fixed", "rates": "drawn"}})
+    env.economy.restrict(ActionRanges(income_tax_rate=(0.0, 0.2), corporate_tax_rate=(0.0, 0.45)))
+    drawn = {tuple(drawn_plan(env, seed=seed)[0]) for seed in range(100)}
+    assert drawn == {(income, corporate) for income in (0.0, 0.2) for corporate in (0.0, 0.2, 0.4)}
+
+
+LEARNED = pytest.mark.parametrize("mode", ["constant", "schedule"])
+
+
+@LEARNED
+@pytest.mark.parametrize("episode_length", [1, 2, 5])
+def test_a_plan_is_announced_page_by_page_while_nobody_else_acts_and_no_time_passes(mode, episode_length, rng):
+    params = SMALL.replace(episode_length=episode_length)
+    env = RBCEnv({"economy": params, "planner": {"mode": mode}})
+    pages = max(1, episode_length - 1) if mode == "schedule" else 1
+    assert env.possible_agents == AGENTS
+    for episode in range(2):
+        observations, _ = env.reset()
+        choices = rng.integers(36, size=pages).tolist()
+        for page, choice in enumerate(choices):
+            assert list(observations) == env.agents == ["planner"]
+            assert set(observations["planner"]) == {"private", "action_mask"}
+            assert observations["planner"]["private"].tolist() == [float(k == page) for k in range(pages)]
+            assert observations["planner"]["action_mask"].all()
+            assert env.economy.quarter == 0
+            observations, rewards, terminated, truncated, _ = env.step({"planner": choice})
+            assert rewards == {"planner": 0.0}
+            assert (terminated, truncated) == ({"__all__": False}, {"__all__": False})
+        assert list(observations) == env.agents == AGENTS
+        plan = [planner_menu(params)[choices[min(quarter, pages - 1)]] for quarter in range(episode_length - 1)]
+        numpy.testing.assert_array_equal(env.economy.state.tax_plan[0, 1:], numpy.reshape(plan, (-1, 2)))
+        for agent in AGENTS[:-1]:
+            seen = observations[agent]["shared"][-2 * (episode_length - 1) :] if episode_length > 1 else []
+            numpy.testing.assert_array_equal(seen, numpy.ravel(plan), err_msg=f"{agent} {episode}")
+
+
+@LEARNED
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_announced_plan_is_in_force_and_gives_the_numbers_of_the_arrays(mode, dtype, rng):
+    """Whatever else the planner says in the quarters; its mask leaves it what it has announced."""
+    params, scale = SMALL.replace(dtype=dtype), {"consumer": 50.0, "firm": 1e5, "planner": 2e3}
+    settings = {"economy": params, "planner": {"mode": mode}, "reward_scale": scale}
+    env, economy = RBCEnv(settings), VectorEconomy(params, 1, planner=Planner(mode=mode))
+    env.reset()
+    choices = rng.integers(36, size=(1, economy.pages))
+    for choice in choices[0].tolist():
+        observations, *_ = env.step({"planner": choice})
+    arrays = economy.reset(choices)
+    for quarter in range(1, 6):
+        page = min(quarter - 1, economy.pages - 1)
+        for agent in AGENTS[:-1]:
+            group, number = agent.split("_")
+            numpy.testing.assert_array_equal(observations[agent]["shared"], arrays["shared"][0].astype("float32"))
+            own = arrays[group][0, int(number)].astype("float32")
+            numpy.testing.assert_array_equal(observations[agent]["private"], own)
+        assert observations["planner"]["private"].tolist() == [float(k == page) for k in range(economy.pages)]
+        assert observations["planner"]["action_mask"].nonzero()[0].tolist() == [choices[0, page]]
+        assert set(observations["planner"]) == {"private", "action_mask"}
+
+        actions = random_actions(params, 1, rng)
+        observations, rewards, terminated, _, _ = env.step(by_agent(actions))
+        outcome, arrays = economy.step(actions), economy.observe()
+        in_force = planner_menu(params)[choices[0, page]]
+        assert env.economy.state.income_tax_rate.item() == economy.state.income_tax_rate.item() == in_force[0]
+        assert env.economy.state.corporate_tax_rate.item() == economy.state.corporate_tax_rate.item() == in_force[1]
+        expected = [*outcome.consumer_reward[0], *outcome.firm_reward[0], outcome.planner_reward[0]]
+        assert list(rewards) == AGENTS
+        for agent, reward in zip(AGENTS, expected, strict=True):
+            assert rewards[agent] == pytest.approx(reward / scale[group_of(agent)], rel=1e-6)
+        assert terminated == {"__all__": quarter == 5}
+    assert env.agents == []
+
+
+def test_pages_show_what_the_curriculum_allows_and_how_sharply_to_choose():
+    env = RBCEnv({"economy": SMALL, "planner": {"mode": "schedule"}})
+    env.economy.restrict(ActionRanges(income_tax_rate=(0.0, 0.0), corporate_tax_rate=(0.0, 0.5)), plan_sharpness=3.0)
+    observations, _ = env.reset()
+    for page in range(4):
+        assert observations["planner"]["private"].tolist() == [3.0 * (k == page) for k in range(4)]
+        assert observations["planner"]["action_mask"].dtype == numpy.int8
+        assert observations["planner"]["action_mask"].nonzero()[0].tolist() == [0, 1, 2]
+        observations, *_ = env.step({"planner": page % 3})
+    assert env.economy.state.tax_plan[0, :, 1].tolist() == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.0])
+    assert observations["planner"]["private"].tolist() == [3.0, 0.0, 0.0, 0.0]
+
+
+def test_a_plan_that_was_broken_off_is_forgotten():
+    env = RBCEnv({"economy": SMALL, "planner": {"mode": "schedule"}})
+    env.reset()
+    for choice in (7, 14):
+        env.step({"planner": choice})
+    observations, _ = env.reset()
+    for choice in (0, 1, 2, 3):
+        assert env.agents == ["planner"]
+        assert observations["planner"]["action_mask"].all()
+        observations, *_ = env.step({"planner": choice})
+    assert env.agents == AGENTS
+    assert env.economy.state.tax_plan[0, 1:, 1].tolist() == pytest.approx([0.0, 0.2, 0.4, 0.6])
+
+
+@LEARNED
+def test_a_planner_who_announces_nothing_is_refused(mode):
+    env = RBCEnv({"economy": SMALL, "planner": {"mode": mode}})
+    env.reset()
+    with pytest.raises(ConfigError, match="1 are missing, first planner") as refusal:
+        env.step({agent: action for agent, action in sampled(env).items() if agent != "planner"})
+    assert refusal.value.fix == "give each of `agents` an action"
+    assert_one_sentence(refusal.value)
+
+
 @pytest.mark.usefixtures("ray_on_this_machine")
 def test_ray_knows_it_by_name():
     economy = SMALL.replace(num_consumers=6).model_dump()
@@ -227,8 +375,9 @@ def test_ray_knows_it_by_name():
     algorithm.stop()
 
 
-def test_rllib_finds_nothing_wrong_with_it():
-    check_multiagent_environments(RBCEnv({"economy": SMALL}))
+@every_mode
+def test_rllib_finds_nothing_wrong_with_it(planner):
+    check_multiagent_environments(RBCEnv({"economy": SMALL, "planner": planner}))
 
 
 def test_env_config_comes_as_rllib_passes_it():
@@ -253,10 +402,13 @@ def assert_one_sentence(error: ConfigError) -> None:
         ({"array_library": "torch"}, "array_library", "'auto', 'numpy' or 'cupy'"),
         ({"encodings": ["digit"]}, "encodings.0", "'digits' or 'log'"),
         ({"reward_scale": {"consumer": 1.0, "firm": 1.0}}, "reward_scale.planner", "required"),
-        ({"fixed_tax_rates": 0.4}, "fixed_tax_rates", "valid tuple"),
-        ({"fixed_tax_rates": (0.4,)}, "fixed_tax_rates.1", "required"),
-        ({"fixed_tax_rates": (0.4, 80)}, "fixed_tax_rates.1", "less than or equal to 1"),
-        ({"fixed_tax_rates": (-0.2, 0.4)}, "fixed_tax_rates.0", "greater than or equal to 0"),
+        ({"planner": "fixed"}, "planner", "valid dictionary"),
+        ({"planner": {"mods": "fixed"}}, "planner.mods", "write mode"),
+        ({"planner": {"mode": "fixed"}}, "planner.rates", "needs their rates"),
+        ({"planner": {"mode": "fixed", "rates": (0.4, 0.5)}}, "planner.rates", "0.5 must be on the menu"),
+        ({"planner": {"mode": "fixed", "rates": ((0.4, 0.4),) * 4}}, "planner.rates", "give 1 or 9 pairs, not 4"),
+        ({"planner": {"mode": "fixed", "rates": (0.4, 80)}}, "planner.rates.0.1", "less than or equal to 1"),
+        ({"fixed_tax_rates": (0.4, 0.8)}, "fixed_tax_rates", "no such key"),
     ],
     ids=str,
 )

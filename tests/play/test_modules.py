@@ -11,7 +11,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from torch import Tensor
 from torch.testing import assert_close
 
-from rbc_rllib.economy import GROUPS, EconomyParameters
+from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
 from rbc_rllib.play.distribution import FORBIDDEN, head_sizes_of
 from rbc_rllib.play.modules import GroupModule, untrained_modules
@@ -158,7 +158,7 @@ def test_a_new_policy_is_nearly_uniform(group, torch_rng):
 # The networks of an experiment
 
 EXPERIMENT = ExperimentConfig(economy=SMALL)
-FIXED = {"curriculum.fixed_income_tax_rate": 0.0, "curriculum.fixed_corporate_tax_rate": 0.8}
+FIXED = {"planner": Planner(mode="fixed", rates=((0.0, 0.8),)).model_dump()}
 DEVIATION = {"deviation": {"checkpoint": "somewhere", "deviator": "firm_0+firm_2"}}
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from rbc_rllib.economy import GROUPS
+from rbc_rllib.economy import GROUPS, Planner
 from rbc_rllib.experiment import DEVIATOR
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.seats import Network, Seat, in_every_economy, one_by_one, others, seats_of
@@ -78,17 +78,31 @@ def test_agents_that_are_not_there_in_each_economy_are_refused(agents):
 
 def test_a_seat_of_no_group_and_two_seats_of_one_policy_are_refused():
     (seat,) = firm_seats(None)
-    with pytest.raises(ConfigError, match="there is no such group"):
+    with pytest.raises(ConfigError, match="no such group chooses here; take one of consumer, firm, planner"):
         played([*with_firms(seat), Seat("robots", "robot", seat.actor)])
     halves = [Seat("firm", "firm", seat.actor, own) for own in (FIRMS[:, :2], FIRMS[:, 2:])]
     with pytest.raises(ConfigError, match="a policy of its own"):
         played(with_firms(*halves))
 
 
+CHOOSING = [Planner(), Planner(mode="constant"), Planner(mode="schedule"), Planner(mode="fixed", rates="drawn")]
+FIXED = Planner(mode="fixed", rates=((0.0, 0.8),))
+
+
+@pytest.mark.parametrize("planner", CHOOSING, ids=str)
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_group_is_asked_for(group):
+def test_every_group_that_chooses_is_asked_for(group, planner):
+    seats = group_seats(build_modules(SMALL, planner=planner))
     with pytest.raises(ConfigError, match=f"each {group} sits in exactly one seat"):
-        played([seat for seat in group_seats(build_modules(SMALL)) if seat.group != group])
+        played([seat for seat in seats if seat.group != group], planner=planner)
+
+
+def test_where_rates_are_given_there_is_no_seat_for_a_planner():
+    seats = group_seats(build_modules(SMALL))
+    with pytest.raises(ConfigError, match=r"'planner' .*no such group chooses here; take one of consumer, firm\."):
+        played(seats, planner=FIXED)
+    with pytest.raises(ConfigError, match="each firm sits in exactly one seat"):
+        played(group_seats(build_modules(SMALL, planner=FIXED))[:1], planner=FIXED)
 
 
 RIGHT = {

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from rbc_rllib.economy import ActionRanges, EconomyParameters, initial_state, step
+from rbc_rllib.economy import ActionRanges, EconomyParameters, Planner, initial_state, step
 from rbc_rllib.economy.constants import Constants
 from rbc_rllib.play.vector_economy import VectorEconomy
 from tests.economy.samples import random_actions
@@ -11,9 +11,10 @@ from tests.economy.samples import random_actions
 SMALL = EconomyParameters(num_consumers=4, num_firms=3, episode_length=3, initial_firm_budget=0.0)
 
 
-def test_constants_are_built_once_and_not_for_every_annealed_copy(rng, monkeypatch):
+@pytest.mark.parametrize("planner", [Planner(), Planner(mode="schedule")], ids=str)
+def test_constants_are_built_once_and_not_for_every_annealed_copy(planner, rng, monkeypatch):
     """On a GPU each of them would be a transfer, in every rollout or even every quarter."""
-    economy = VectorEconomy(SMALL, 2)
+    economy = VectorEconomy(SMALL, 2, planner=planner)
     built = economy.constants
 
     def build_again(*_: object) -> Constants:
@@ -23,7 +24,7 @@ def test_constants_are_built_once_and_not_for_every_annealed_copy(rng, monkeypat
     for scale in (0.1, 0.7):
         economy.anneal(labor_disutility_scale=scale, penalty_increase=10 * scale)
         economy.restrict(ActionRanges(price=(500, 1500)))
-        economy.reset()
+        economy.reset(numpy.array([[3, 35], [20, 0]]) if planner.announces else None)
         for _ in range(3):
             economy.step(random_actions(SMALL, 2, rng))
             economy.observe()

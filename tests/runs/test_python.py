@@ -22,7 +22,7 @@ from tests.runs.trials import trained, untrained
 from tests.small import SMALL
 
 TINY = SMALL.replace(name="tiny", seed=3, evaluation_episodes=12).with_values({"curriculum.total_env_steps": 128})
-FIXED_TAXES = SMALL.with_values({"curriculum.fixed_income_tax_rate": 0.2, "curriculum.fixed_corporate_tax_rate": 0.6})
+FIXED_TAXES = SMALL.with_values({"planner.mode": "fixed", "planner.rates": (0.2, 0.6)})
 CONSUMERS, FIRMS, QUARTERS = 6, 3, 4
 
 
@@ -234,7 +234,7 @@ def test_with_fixed_taxes_there_is_no_planner_among_the_agents(tmp_path):
     _, actions, rewards = played(policies)
     assert "planner" not in actions[0]
     assert "planner" not in rewards[0]
-    economy = VectorEconomy(SMALL.economy, 2)
+    economy = VectorEconomy(SMALL.economy, 2, planner=FIXED_TAXES.planner)
     economy.step(economy.decode(policies.act(economy.observe(), seed=0)))
     np.testing.assert_allclose(economy.state.income_tax_rate, 0.2, rtol=1e-6)
     np.testing.assert_allclose(economy.state.corporate_tax_rate, 0.6, rtol=1e-6)
@@ -281,8 +281,10 @@ def test_missing_agents_get_one_sentence(policies):
     incomplete = {name: own for name, own in seen.items() if name not in ("consumer_2", "planner")}
     with pytest.raises(ConfigError, match=r"observations = .* 2 do not, first consumer_2; give all that"):
         policies.act(incomplete, seed=0)
-    with pytest.raises(ConfigError, match=r"observations = .* 10 do not, first consumer_0"):
-        policies.act({}, seed=0)
+    for none_or_one in ({}, {"planner": seen["planner"]}):
+        number = 10 - len(none_or_one)
+        with pytest.raises(ConfigError, match=rf"observations = .* {number} do not, first consumer_0"):
+            policies.act(none_or_one, seed=0)
 
 
 @pytest.mark.parametrize("missing", ["consumer", "firm"])

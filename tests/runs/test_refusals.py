@@ -10,7 +10,7 @@ from rbc_rllib.training.checkpoints import STATE_FILE
 from tests.runs.trials import untrained
 from tests.small import SMALL
 
-FIXED_TAXES = {"curriculum.fixed_income_tax_rate": 0.0, "curriculum.fixed_corporate_tax_rate": 0.4}
+FIXED_TAXES = {"planner.mode": "fixed", "planner.rates": (0.0, 0.4)}
 
 
 @pytest.fixture
@@ -47,6 +47,13 @@ def run(tmp_path) -> Path:
         ("rbc_rllib.sweep", ["nonsense"], ["config = 'nonsense'", "quickstart"]),
         ("rbc_rllib.sweep", ["smoke", "--set", "economy.num_frims=3"], ["economy.num_frims", "3", "num_firms"]),
         ("rbc_rllib.sweep", ["smoke", "--set", "learning.clip_param=-1"], ["learning.clip_param", "-1", "greater"]),
+        ("rbc_rllib.sweep", ["smoke", "--set", "planner.mode=fixed"], ["planner.rates", "need", "[0, 0.8]"]),
+        ("rbc_rllib.train", ["--set", "planner.mode=plan"], ["planner.mode", "plan", "'schedule' or 'fixed'"]),
+        (
+            "rbc_rllib.train",
+            ["--set", "planner.mode=fixed", "--set", "planner.rates=[0, 0.5]"],
+            ["planner.rates", "0.5 must be on the menu economy.tax_choices"],
+        ),
         ("rbc_rllib.sweep", ["closed_economy", "--set", "seed=3"], ["experiments", "own name and seed"]),
         ("rbc_rllib.sweep", ["smoke", "--resume"], ["--resume", "no run to resume"]),
         ("rbc_rllib.train", ["--config", "nonsense"], ["config = 'nonsense'", "quickstart"]),

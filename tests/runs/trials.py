@@ -32,7 +32,8 @@ def trained(experiment: ExperimentConfig, folder: Path, checkpoints: int = 1) ->
 def untrained(experiment: ExperimentConfig, folder: Path) -> Path:
     """A trial's folder with a checkpoint of networks that have learned nothing."""
     learning, checkpoint = experiment.learning, folder / "checkpoint_000000"
-    modules = build_modules(experiment.economy, learning.observation_encodings, learning.hidden_sizes)
+    encodings, planner = learning.observation_encodings, experiment.planner
+    modules = build_modules(experiment.economy, encodings, learning.hidden_sizes, planner)
     modules = {policy: modules[group] for policy, group in experiment.policies.items()}
     for policy, module in modules.items():
         module.save_to_path(network_folder(checkpoint, policy))

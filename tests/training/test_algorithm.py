@@ -192,10 +192,13 @@ def test_a_seed_gives_the_same_weights_in_every_process():
     assert len(hashes) == 1
 
 
-@pytest.mark.parametrize("split", [3, 7])
-def test_a_restored_run_equals_one_in_one_go(tmp_path, split):
-    """Over the stages' boundaries, with firms in debt, so that the penalty moves too."""
-    values = {"economy.initial_firm_budget": 0.0, "curriculum.debt_penalty_step": 1e-3}
+SETTLING = {"planner.mode": "schedule", "curriculum.plan_settling_start": 0.3, "curriculum.plan_settling_end": 0.9}
+
+
+@pytest.mark.parametrize(("split", "taxes"), [(3, {}), (7, {}), (5, SETTLING)], ids=["3", "7", "5, schedule"])
+def test_a_restored_run_equals_one_in_one_go(tmp_path, split, taxes):
+    """Over the stages' boundaries, with firms in debt, so that the penalty moves too; while a plan settles."""
+    values = {"economy.initial_firm_budget": 0.0, "curriculum.debt_penalty_step": 1e-3} | taxes
     whole = trial(values)
     expected = [reported(whole.train()) for _ in range(10)]
     expected_weights = weights(whole)

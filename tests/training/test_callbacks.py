@@ -5,6 +5,7 @@ import math
 import pytest
 
 from callbacks import curriculum_callbacks
+from rbc_rllib.curriculum import SETTLED
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.runs.trial import Trial
 from rbc_rllib.training.algorithm import lifetime_env_steps
@@ -25,6 +26,58 @@ def build_stock():
 def coefficients_in_the_loss(algorithm) -> dict[str, float]:
     schedulers = algorithm.learner_group._learner.entropy_coeff_schedulers_per_module
     return {group: schedulers[group].get_current_value() for group in GROUPS}
+
+
+SETTLING = {"planner.mode": "schedule", "curriculum.plan_settling_start": 0.0, "curriculum.plan_settling_end": 0.5}
+
+
+def sharpness_of(algorithm) -> list[float]:
+    """Of all economies."""
+    found = algorithm.env_runner_group.foreach_env_runner(lambda r: [e.plan_sharpness for e in economies_of(r)])
+    return [each for runner in found for each in runner]
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["ours", "stock"])
+def test_the_sharpness_of_plans_reaches_all_economies_and_evaluations_see_settled_ones(stock):
+    if stock:
+        experiment = STOCK.with_values(
+            SETTLING | {"curriculum.total_env_steps": 560, "learning.economies_per_update": 14}
+        )
+        algorithm = stock_config(experiment, curriculum_callbacks(experiment)).build_algo()
+    else:
+        experiment = SMALL.with_values(SETTLING | {"resources.num_env_runners": 2})
+        algorithm = build(experiment)
+    seen = []
+    for _ in range(3):
+        stage = experiment.curriculum.at(lifetime_env_steps(algorithm))
+        sharpness = sharpness_of(algorithm)
+        assert sharpness
+        assert sharpness == [stage.plan_sharpness] * len(sharpness)
+        seen.append(stage.plan_sharpness)
+        algorithm.train()
+    assert seen[0] == 1
+    assert seen[0] < seen[1] < seen[2] < SETTLED
+    for callback in algorithm.callbacks:
+        callback.on_evaluate_start(algorithm=algorithm)
+    assert set(sharpness_of(algorithm)) == {SETTLED}
+    for callback in algorithm.callbacks:
+        callback.on_evaluate_end(algorithm=algorithm)
+    present = experiment.curriculum.at(lifetime_env_steps(algorithm)).plan_sharpness
+    assert set(sharpness_of(algorithm)) == {present}
+    algorithm.stop()
+
+
+def test_a_restored_run_goes_on_with_the_sharpness_that_it_had(tmp_path):
+    experiment = SMALL.with_values(SETTLING)
+    first, second = (Trial({"experiment": experiment.model_dump(), "values": {}}) for _ in range(2))
+    for _ in range(3):
+        first.train()
+    first.save_checkpoint(str(tmp_path))
+    assert sharpness_of(second) == [1.0]
+    second.load_checkpoint(str(tmp_path))
+    assert sharpness_of(second) == sharpness_of(first) == [pytest.approx(2.5)]  # 1 / (1 - 192 / 320)
+    first.stop()
+    second.stop()
 
 
 @pytest.mark.parametrize(("make", "experiment"), [(build, SMALL), (build_stock, STOCK)], ids=["ours", "stock"])

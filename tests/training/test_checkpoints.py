@@ -179,6 +179,7 @@ def test_checkpoints_are_in_the_order_of_training(tmp_path):
         ({"economy.price_choices": (500.0, 1000.0, 2500.0)}, "firm", "policy_head.weight is [30, 128], not [15, 128]"),
         ({"economy.tax_choices": (0.0, 0.5)}, "planner", "policy_head.weight is [36, 128], not [4, 128]"),
         ({"learning.observation_encodings": ("log",)}, "consumer", "shared_layer.weight is [128, "),
+        ({"planner.mode": "schedule"}, "consumer", "shared_layer.weight is [128, 45], not [128, 51]"),
     ],
 )
 def test_a_checkpoint_of_another_experiment_is_refused(values, policy, shapes, tmp_path):
@@ -192,9 +193,14 @@ def test_a_checkpoint_of_another_experiment_is_refused(values, policy, shapes, t
     assert "\n" not in sentence
 
 
+def test_a_checkpoint_of_another_kind_of_plan_is_refused(tmp_path):
+    folder = untrained(SMALL.with_values({"planner.mode": "schedule"}), tmp_path / "schedule")
+    with pytest.raises(ConfigError, match=r"its planner network .* income is \[3, 6\], not \[1, 6\]"):
+        load_networks(newest_checkpoint(folder), SMALL.with_values({"planner.mode": "constant"}))
+
+
 def test_a_checkpoint_without_a_policy_is_refused(tmp_path):
-    taxes = {"curriculum.fixed_income_tax_rate": 0.2, "curriculum.fixed_corporate_tax_rate": 0.2}
-    fixed = SMALL.with_values(taxes)
+    fixed = SMALL.with_values({"planner.mode": "fixed", "planner.rates": (0.2, 0.2)})
     folder = untrained(fixed, tmp_path / "fixed")
     assert set(load_networks(newest_checkpoint(folder), fixed)) == {"consumer", "firm"}
     with pytest.raises(ConfigError, match="it holds no network of planner, only of consumer, firm"):
