@@ -7,15 +7,15 @@ there, small gains do not make an equilibrium.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import optimize
 
-from analysis.intervals import BOOTSTRAP_SEED, Interval, crossed_interval
+from analysis.intervals import BOOTSTRAP_SEED, Interval, bounded, crossed_interval
 from analysis.metrics import is_trivial
-from analysis.writing import markdown, plain
+from analysis.writing import markdown, number, plain
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
 
@@ -24,8 +24,19 @@ HIGHEST_FACTOR = 1e12
 
 
 @dataclass(frozen=True)
+class Alone:
+    """What every agent of a group gains at least by leaving it alone."""
+
+    agents: dict[str, Interval]  # gain a quarter of each, over episodes and seeds
+    largest: str  # who gains most, by validation episodes, so that no luck of the held-out ones chooses
+
+
+@dataclass(frozen=True)
 class Gain:
-    """What one deviator gains at least, a quarter (and an agent, where a group deviates)."""
+    """What one deviator gains at least, a quarter (and an agent, where a group deviates).
+
+    Where every agent of a group deviates alone (`each_firm`), rewards and gains are means over them.
+    """
 
     deviator: str
     reward: float  # of the frozen policies
@@ -36,6 +47,7 @@ class Gain:
     best_gain: Interval  # of that seed, over episodes
     improvement: float  # of the group's reward, from untrained policies to the frozen ones
     consumption_equivalent: Interval | None  # percent; consumers only, and only where they consume
+    alone: Alone | None = None  # where every agent of a group deviates alone
 
     @property
     def known(self) -> bool:
@@ -136,6 +148,40 @@ def measure_gain(
     )
 
 
+def measure_each(
+    deviator: str,
+    agents: Sequence[str],
+    before: np.ndarray,
+    after: np.ndarray,
+    validation_gains: np.ndarray,
+    seeds: Sequence[int],
+    untrained: float,
+    params: EconomyParameters,
+    consumption: np.ndarray | None = None,
+) -> Gain:
+    """What every one of K `agents` gains by deviating alone, and the mean over them (NashConv / K).
+
+    Args: before `[episodes, K]`, after `[seeds, episodes, K]` and validation_gains `[seeds, K]`, as in `measure_gain`:
+    an agent whose response did not beat staying on the validation episodes stays.
+    """
+    better = np.asarray(validation_gains) > 0
+    gains = np.where(better[:, None, :], after - before, 0.0)
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    each = {name: crossed_interval(gains[..., k], rng, resamples=1000) for k, name in enumerate(agents)}
+    largest = agents[int(np.argmax(validation_gains.mean(0)))]
+    whole = measure_gain(
+        deviator,
+        before.mean(-1),
+        before.mean(-1) + gains.mean(-1),
+        np.maximum(validation_gains, 0).mean(-1),
+        seeds,
+        untrained,
+        params,
+        consumption,
+    )
+    return replace(whole, alone=Alone(each, largest))
+
+
 def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, gain: float) -> float:
     """The percentage by which all consumption would have to rise to be worth `gain` utility a quarter.
 
@@ -185,8 +231,8 @@ def table(solution: Solution) -> str:
     lines = [[*head, "best seed"]]
     for gain in solution.gains:
         numbers = [gain.gain, gain.percent_of_reward, gain.percent_of_improvement, gain.consumption_equivalent]
-        best = f"{_number(gain.best_gain.mean)} (seed {gain.best_seed} of {len(gain.seeds)})"
-        lines.append([gain.deviator, _number(gain.reward), *map(_bounded, numbers), best])
+        best = f"{number(gain.best_gain.mean)} (seed {gain.best_seed} of {len(gain.seeds)})"
+        lines.append([gain.deviator, number(gain.reward), *map(bounded, numbers), best])
     return markdown(lines)
 
 
@@ -194,12 +240,19 @@ def words(solution: Solution) -> str:
     """What the gains say, in sentences."""
     sentences = []
     for gain in solution.gains:
+        if gain.alone:
+            most = gain.alone.agents[gain.alone.largest]
+            share = f", {bounded(scaled(most, 100 / abs(gain.reward)))}% of their mean reward" if gain.reward else ""
+            sentences.append(
+                f"{gain.deviator}: {len(gain.alone.agents)} agents were asked, each alone; numbers are means over them."
+                f" {gain.alone.largest} gains most, {bounded(most)} a quarter{share}."
+            )
         if gain.known:
             percent = gain.percent_of_reward
-            share = f", {_bounded(percent)}% of its reward" if percent else ""
-            sentences.append(f"{gain.deviator} gains at least {_bounded(gain.gain)} a quarter{share}.")
+            share = f", {bounded(percent)}% of its reward" if percent else ""
+            sentences.append(f"{gain.deviator} gains at least {bounded(gain.gain)} a quarter{share}.")
         else:
-            sentences.append(f"{gain.deviator}: a gain of {_bounded(gain.gain)} is not distinguishable from 0.")
+            sentences.append(f"{gain.deviator}: a gain of {bounded(gain.gain)} is not distinguishable from 0.")
         if gain.stayed:
             sentences.append(
                 f"{gain.deviator}: {len(gain.stayed)} of {len(gain.seeds)} seeds found nothing better than staying on"
@@ -210,7 +263,7 @@ def words(solution: Solution) -> str:
         if gain.percent_of_improvement is None:
             sentences.append(
                 f"{gain.deviator}: no share of the improvement, since training did not raise this reward"
-                f" (by {_number(gain.improvement)} from untrained policies)."
+                f" (by {number(gain.improvement)} from untrained policies)."
             )
     largest = solution.largest
     if solution.trivial:
@@ -231,15 +284,3 @@ def words(solution: Solution) -> str:
             f"{'' if largest.known else ', a gain that is itself not distinguishable from 0'}."
         )
     return "\n".join(f"- {sentence}" for sentence in sentences)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-
-
-def _bounded(interval: Interval | None) -> str:
-    if interval is None:
-        return "-"
-    if not interval.known:
-        return _number(interval.mean)
-    return f"{_number(interval.mean)} [{_number(interval.low)}, {_number(interval.high)}]"

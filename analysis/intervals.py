@@ -1,13 +1,13 @@
 """Means over samples, such as seeds or episodes, and how far they can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import nan
 
 import numpy
 from scipy import stats
 
-from analysis.writing import plain
+from analysis.writing import number, plain
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -36,6 +36,14 @@ class Interval:
     def record(self) -> dict[str, float | None]:
         """`mean`, `low` and `high` for JSON, which has no NaN: None for what is not finite."""
         return plain({"mean": self.mean, "low": self.low, "high": self.high})
+
+
+def bounded(interval: Interval | None, text: Callable[[float], str] = number) -> str:
+    """`mean [low, high]`, the mean alone where there are no bounds, `-` where nothing is known."""
+    if interval is None:
+        return "-"
+    bounds = f" [{text(interval.low)}, {text(interval.high)}]" if interval.known else ""
+    return f"{text(interval.mean)}{bounds}"
 
 
 def mean_interval(

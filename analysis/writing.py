@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 
@@ -29,6 +30,20 @@ def count(number: int, noun: str) -> str:
 def numbered(numbers: Sequence[int], noun: str = "seed") -> str:
     """Such as `seed 4` or `seeds 0, 1 and 2`."""
     return f"{noun if len(numbers) == 1 else f'{noun}s'} {listed([str(number) for number in numbers])}"
+
+
+def number(value: float) -> str:
+    """Four digits, or whole numbers from 10,000 on."""
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def plan_words(plan: Sequence[Sequence[float]]) -> str:
+    """Income / corporate rate of each quarter after the first, such as `0% / 100% x8, 0% / 20%`."""
+    parts = []
+    for pair, quarters in groupby(tuple(pair) for pair in plan):
+        times = len(list(quarters))
+        parts.append(" / ".join(f"{100 * rate:.4g}%" for rate in pair) + (f" x{times}" if times > 1 else ""))
+    return ", ".join(parts)
 
 
 def plain(value: Any) -> Any:

@@ -1,15 +1,18 @@
 """Is it an equilibrium? What one group, or one agent alone, gains by leaving the policies of a trained run.
 
-    python -m rbc_rllib.best_response results/quickstart/full_curriculum_seed0
-    python -m rbc_rllib.best_response results/quickstart/full_curriculum_seed0 --groups firm --seeds 3 --iterations 50
-    python -m rbc_rllib.best_response results/quickstart/full_curriculum_seed0 --individual firm_3 consumer_17
-    python -m rbc_rllib.best_response results/quickstart/full_curriculum_seed0 --along-training
+    python -m rbc_rllib.best_response results/quickstart/commitment_seed0
+    python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --groups firm --seeds 3 --iterations 50
+    python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --individual firm_3 consumer_17
+    python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --everyone firm consumer
+    python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --along-training
 
 Freezes everybody else at a checkpoint of the run and trains the deviator from there, with the trainer, masks, penalties
-and learning settings of the run in the last stage of its curriculum; one Tune trial for each checkpoint, deviator and
-seed. Frozen policies and best responses are then judged on the same held-out episodes. Prints a table with what it says
-in words, and writes `best_response.json`, both into `results/best_response-<experiment>-<trial>/`. Gains are lower
-bounds: a better response than the one that was learned may exist.
+and learning settings of the run in the last stage of its curriculum, but with half its learning rates and an entropy
+bonus that falls to 0; one Tune trial for each checkpoint, deviator and seed. `--everyone` asks every agent of a group
+alone, in one training: in each economy of a batch others of them deviate, by a network that sees who it is. Frozen
+policies and best responses are then judged on the same held-out episodes. Prints a table with what it says in words,
+and writes `best_response.json`, both into `results/best_response-<experiment>-<trial>/`. Gains are lower bounds: a
+better response than the one that was learned may exist.
 """
 
 import json
@@ -19,13 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from analysis.gains import Gain, Solution, measure_gain, table, words
+from analysis.followers import followers_table, followers_words
+from analysis.gains import Gain, Solution, measure_each, measure_gain, table, words
+from analysis.results import load_trial
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.evaluate import Evaluation, play_held_out
-from rbc_rllib.experiment import Deviation, ExperimentConfig, Sweep
+from rbc_rllib.experiment import EACH, Deviation, ExperimentConfig, Sweep
 from rbc_rllib.play.modules import untrained_modules
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.play.randomness import VALIDATION
+from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
+from rbc_rllib.play.seats import few_of
+from rbc_rllib.play.spaces import agent_names
 from rbc_rllib.runs.command_line import conclude, output_parser
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import ConfigError, refused
@@ -36,11 +43,17 @@ from rbc_rllib.training.checkpoints import (
     newest_checkpoint,
     training_state,
 )
-from rbc_rllib.training.rllib_internals import quiet
+from rbc_rllib.training.rllib_internals import has_snapshot, quiet
 
 DEFAULT_SEEDS = 5
 DEFAULT_EPISODES = 256
 DEFAULT_SHARE_OF_TRAINING = 0.25
+ASKED_EPISODES = 64
+DEVIATORS_ENTROPY = dict.fromkeys(GROUPS, 0.005)
+"""Coefficient with which a deviator starts: little, as it wants its gain, but enough to look around."""
+DEVIATORS_LEARNING_RATE = 0.5
+"""Share of the run's own learning rates: steps as large as at its start would first undo what was learned."""
+PLAN_IS_SETTLED = {"plan_settling_start": 0.0, "plan_settling_end": 0.0}
 
 
 def best_responses(
@@ -59,7 +72,7 @@ def best_responses(
     iterations = iterations or max(1, round(DEFAULT_SHARE_OF_TRAINING * experiment.num_iterations))
     return Sweep(
         tuple(
-            final_game(experiment, checkpoint, iterations).replace(
+            final_game(experiment, checkpoint, iterations, plan_is_open=deviator == "planner").replace(
                 name=f"{deviator}-{checkpoint.name}",
                 seed=seed,
                 deviation=Deviation(checkpoint=str(checkpoint.absolute()), deviator=deviator),
@@ -90,24 +103,53 @@ def find_checkpoints(trial: Path, name: str | None = None, along_training: bool 
     return found
 
 
-def final_game(experiment: ExperimentConfig, checkpoint: Path, iterations: int = 1) -> ExperimentConfig:
+def final_game(
+    experiment: ExperimentConfig, checkpoint: Path, iterations: int = 1, plan_is_open: bool = False
+) -> ExperimentConfig:
     """The experiment in the last stage of its curriculum, for `iterations`: whole menus, the full disutility of labor,
-    the no-Ponzi penalty that the checkpoint was trained with, final entropy coefficients."""
+    the no-Ponzi penalty that the checkpoint was trained with, half the learning rates, an entropy bonus that falls
+    to 0.
+
+    A planner who announces keeps to its plan, unless `plan_is_open` since it is the planner who learns.
+    """
     penalty_increase = training_state(checkpoint).penalty_increase
     per_iteration = experiment.env_steps_per_update * experiment.learning.updates_per_iteration
+    learning = experiment.learning
+    rates = {group: DEVIATORS_LEARNING_RATE * rate for group, rate in learning.learning_rate}
+    curriculum = experiment.curriculum if plan_is_open else experiment.curriculum.replace(**PLAN_IS_SETTLED)
     return experiment.replace(
         economy=experiment.economy.replace(
             penalty_coefficient=experiment.economy.penalty_coefficient + penalty_increase
         ),
-        curriculum=experiment.curriculum.replace(
+        learning=learning.replace(learning_rate=rates),
+        curriculum=curriculum.replace(
             total_env_steps=iterations * per_iteration,
             staged_training=False,
             annealed_ranges=False,
             annealed_labor_disutility=False,
             annealed_entropy=False,
             annealed_debt_penalty=False,
+            final_entropy_coeff=DEVIATORS_ENTROPY,
+            cooled_entropy_coeff=dict.fromkeys(GROUPS, 0.0),
+            cooling_start=0.0,
         ),
     )
+
+
+def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int) -> str:
+    """What `deviators` would gain by leaving the newest policies of each trial, in short trainings of one seed, in
+    words. What is finished already is not trained again; results lie beside the trials' experiment."""
+    for trial in trials:
+        sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
+        folder = responses_folder(trial, trial.parents[1])
+        conclude(run(sweep, folder, resume=has_snapshot(folder)), judge)
+    asked = [load_trial(trial) for trial in trials]
+    return f"{followers_table(asked)}\n\n{followers_words(asked)}"
+
+
+def responses_folder(trial: Path, results: Path) -> Path:
+    """Where best responses to a trial go."""
+    return results / f"best_response-{trial.parent.name}-{trial.name}"
 
 
 def judge(folder: Path, finished: list[Path]) -> str:
@@ -160,23 +202,40 @@ def _judge_checkpoint(checkpoint: Path, trials: list[tuple[Path, ExperimentConfi
         members.sort(key=lambda member: member[1].seed)
         deviation = members[0][1].deviation
         assert deviation is not None
+        consumption = None
+        if deviation.group == "consumer":
+            everyone = before.consumption
+            consumption = everyone if deviation.agents is None else everyone[:, :, list(deviation.agents)]
+        seeds, group = [experiment.seed for _, experiment in members], deviation.group
+        if deviation.each:
+            responses = [_each_alone(path, experiment, run_seed) for path, experiment in members]
+            gains.append(
+                measure_each(
+                    deviator,
+                    agent_names(game.economy)[group],
+                    before.rewards[group].astype(float),
+                    np.stack([held_out for held_out, _ in responses]),
+                    np.stack([(other - before_validation.rewards[group]).mean(0) for _, other in responses]),
+                    seeds,
+                    float(untrained.rewards[group].mean()),
+                    game.economy,
+                    consumption,
+                )
+            )
+            continue
         after, validation = [], []
         for path, experiment in members:
             learned = load_networks(newest_checkpoint(path), experiment)
             after.append(reward_of(deviation, play(experiment, learned)))
             validated = reward_of(deviation, play(experiment, learned, held_out=VALIDATION))
             validation.append(float((validated - reward_of(deviation, before_validation)).mean()))
-        consumption = None
-        if deviation.group == "consumer":
-            everyone = before.consumption
-            consumption = everyone if deviation.agents is None else everyone[:, :, list(deviation.agents)]
         gains.append(
             measure_gain(
                 deviator,
                 reward_of(deviation, before),
                 np.stack(after),
                 validation,
-                [experiment.seed for _, experiment in members],
+                seeds,
                 float(reward_of(deviation, untrained).mean()),
                 game.economy,
                 consumption,
@@ -184,6 +243,27 @@ def _judge_checkpoint(checkpoint: Path, trials: list[tuple[Path, ExperimentConfi
         )
     trivial_share = float(before.indicators["trivial_share"].mean())
     return Solution(checkpoint.name, training_state(checkpoint).env_steps, trivial_share, tuple(gains))
+
+
+def _each_alone(path: Path, experiment: ExperimentConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`[episodes, K]` What every agent of the group gets that deviates alone, by the policy in `path`, while all others
+    stay: on held-out and on validation episodes, which are the same for all. As in training, a few at once."""
+    deviation = experiment.deviation
+    assert deviation is not None
+    names = agent_names(experiment.economy)[deviation.group]
+    learned, turns = load_networks(newest_checkpoint(path), experiment), -(-len(names) // few_of(len(names)))
+    results = []
+    for stream in (HELD_OUT, VALIDATION):
+        rewards = np.zeros((experiment.evaluation_episodes, len(names)))
+        for turn in range(turns):
+            agents = list(range(turn, len(names), turns))
+            own = deviation.replace(deviator="+".join(names[k] for k in agents))
+            played = play_held_out(
+                experiment.replace(deviation=own), learned, experiment.evaluation_episodes, seed, held_out=stream
+            )
+            rewards[:, agents] = played.rewards[deviation.group][:, agents]
+        results.append(rewards)
+    return results[0], results[1]
 
 
 def reward_of(deviation: Deviation, evaluation: Evaluation) -> np.ndarray:
@@ -196,7 +276,7 @@ def _order(deviator: str) -> tuple[int, list[int]]:
     """Groups first, then agents by number, then those that deviate together."""
     deviation = Deviation(checkpoint="", deviator=deviator)
     agents = deviation.agents or ()
-    return (GROUPS.index(deviation.group) + len(GROUPS) * len(agents), list(agents))
+    return (GROUPS.index(deviation.group) + len(GROUPS) * (len(agents) + deviation.each), list(agents))
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -207,7 +287,7 @@ def main(arguments: list[str] | None = None) -> Any:
         "--groups",
         nargs="+",
         metavar="GROUP",
-        help="groups that deviate as a whole (default: all that learn, or none where --individual is given)",
+        help="groups that deviate as a whole (default: all that learn, or none where others are named)",
     )
     command.add_argument(
         "--individual",
@@ -215,6 +295,13 @@ def main(arguments: list[str] | None = None) -> Any:
         metavar="AGENT",
         default=[],
         help="consumers and firms that deviate alone, firm_3, or together by one policy, firm_0+firm_5",
+    )
+    command.add_argument(
+        "--everyone",
+        nargs="+",
+        metavar="GROUP",
+        default=[],
+        help="firm, consumer: every agent of the group, each alone",
     )
     command.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="trainings of each (default: 5)")
     command.add_argument("--iterations", type=int, help="of each training (default: a quarter of the run's)")
@@ -226,20 +313,22 @@ def main(arguments: list[str] | None = None) -> Any:
     quiet()
     with refused(command):
         experiment = ExperimentConfig.of_trial(options.run)
-        groups = options.groups or ([] if options.individual else list(experiment.policies))
+        named = options.individual or options.everyone
+        groups = options.groups or ([] if named else list(experiment.policies))
         for group in groups:
             if group not in GROUPS:
                 raise ConfigError("--groups", group, "there is no such group", f"take {', '.join(GROUPS)}")
         for agent in options.individual:
             if "_" not in agent:
                 raise ConfigError("--individual", agent, "it must be one consumer or firm", "write e.g. firm_3")
+        for group in options.everyone:
+            if group not in ("consumer", "firm"):
+                raise ConfigError("--everyone", group, "it is a group of several agents", "take consumer or firm")
         checkpoints = find_checkpoints(options.run, options.checkpoint, options.along_training)
-        deviators = list(dict.fromkeys([*groups, *options.individual]))
+        deviators = list(dict.fromkeys([*groups, *options.individual, *(EACH + group for group in options.everyone)]))
         sweep = best_responses(options.run, deviators, checkpoints, options.seeds, options.iterations, options.episodes)
-        trial = options.run.absolute()
-        name = f"best_response-{trial.parent.name}-{trial.name}"
         prepare_process()
-        conclude(run(sweep, Path(options.results) / name, options.resume), judge)
+        conclude(run(sweep, responses_folder(options.run.absolute(), Path(options.results)), options.resume), judge)
 
 
 if __name__ == "__main__":

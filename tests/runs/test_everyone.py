@@ -1,0 +1,109 @@
+"""Every agent of a group asked alone, in one training: against exact solutions, and who sits where."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.gains import Solution, measure_each, table, words
+from rbc_rllib.best_response import best_responses, final_game, find_checkpoints, judge
+from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig
+from rbc_rllib.play.seats import few_of, seats_of
+from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.settings import ConfigError
+from rbc_rllib.training.checkpoints import load_networks
+from tests.exact import exact_values, response_in
+from tests.play.networks import build_modules
+from tests.runs.test_best_response import GAMES
+from tests.runs.trials import trained, untrained
+from tests.small import SMALL
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_one_training_finds_the_exact_gain_of_every_firm(tmp_path):
+    game = GAMES["firm_1"].with_values({"economy.initial_capital": (5000.0, 10000.0)})
+    run = trained(game, tmp_path / "runs" / "run")
+    (checkpoint,) = find_checkpoints(run)
+    (experiment,) = best_responses(run, ["each_firm"], [checkpoint], seeds=1, iterations=60, episodes=512).experiments
+    learned = trained(experiment, tmp_path / "responses" / "response")
+    response = response_in(load_networks(learned / "checkpoint_000000", experiment), "firm_0")
+    judge(tmp_path, [learned])
+    (gain,) = json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]
+    final, frozen = final_game(game, checkpoint), load_networks(checkpoint, game)
+    for firm in ("firm_0", "firm_1"):
+        reward, best = exact_values(final, frozen, firm)
+        reached, _ = exact_values(final, frozen, firm, response)
+        assert best > reward
+        assert reached - reward >= 0.95 * (best - reward), firm
+        assert gain["alone"]["agents"][firm]["low"] <= 1.05 * (reached - reward)
+        assert gain["alone"]["agents"][firm]["high"] >= 0.95 * (reached - reward)
+    assert gain["gain"]["mean"] == pytest.approx(np.mean([g["mean"] for g in gain["alone"]["agents"].values()]))
+
+
+ECONOMY = EconomyParameters(num_consumers=45, num_firms=3, episode_length=4)
+
+
+@pytest.mark.parametrize(("group", "size", "few"), [("firm", 3, 1), ("consumer", 45, 2)])
+def test_others_deviate_in_every_economy_until_all_have(group, size, few):
+    deviation = Deviation(checkpoint="somewhere", deviator=f"each_{group}")
+    assert (deviation.group, deviation.agents, deviation.policy) == (group, None, DEVIATOR)
+    experiment = ExperimentConfig(economy=ECONOMY, deviation=deviation)
+    assert experiment.policies[DEVIATOR] == group
+    assert set(experiment.frozen_policies) == {"consumer", "firm", "planner"}
+    modules = build_modules(ECONOMY)
+    seats = seats_of(experiment, modules | {DEVIATOR: modules[group]}, VectorEconomy(ECONOMY, 24))
+    own = {seat.policy: seat.agents for seat in seats if seat.group == group}
+    assert few == few_of(size)
+    assert own[DEVIATOR].shape == (24, few)
+    assert set(own[DEVIATOR].flatten().tolist()) == set(range(size))
+    assert torch.equal(torch.cat([own[DEVIATOR], own[group]], 1).sort(1).values, torch.arange(size).expand(24, -1))
+
+
+def test_frozen_policies_gain_nothing_and_agents_are_judged_one_by_one(tmp_path):
+    """A deviator that acts as its group does: the same episodes, so exactly nothing is gained by anybody."""
+    run = untrained(SMALL, tmp_path / "runs" / "run")
+    (checkpoint,) = find_checkpoints(run)
+    sweep = best_responses(run, ["each_firm", "each_consumer"], [checkpoint], seeds=1, iterations=1, episodes=8)
+    folders = [untrained(e, tmp_path / "responses" / e.deviation.deviator) for e in sweep.experiments]
+    text = judge(tmp_path, folders)
+    for gain in json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]:
+        size = {"each_firm": 3, "each_consumer": 6}[gain["deviator"]]
+        assert len(gain["alone"]["agents"]) == size
+        assert all(each == {"mean": 0, "low": 0, "high": 0, "count": 1} for each in gain["alone"]["agents"].values())
+        assert gain["gain"]["mean"] == 0
+    assert "each_firm: 3 agents were asked, each alone" in text
+
+
+def test_an_agent_stays_by_its_own_validation_episodes(rng):
+    before = rng.normal(10, 1, (40, 3))
+    after = before[None] + np.array([1.0, -2.0, 4.0])
+    gain = measure_each(
+        "each_firm", ["firm_0", "firm_1", "firm_2"], before, after, np.array([[1.0, -2.0, 4.0]]), [0], 0.0, ECONOMY
+    )
+    means = {name: each.mean for name, each in gain.alone.agents.items()}
+    assert means == pytest.approx({"firm_0": 1.0, "firm_1": 0.0, "firm_2": 4.0})
+    assert gain.gain.mean == pytest.approx(5 / 3)
+    assert gain.alone.largest == "firm_2"
+    assert gain.percent_of_reward.mean == pytest.approx(100 * (5 / 3) / before.mean())
+    solution = Solution("checkpoint_000001", 100, 0.0, (gain,))
+    assert "firm_2 gains most, 4 [4, 4] a quarter" in words(solution)
+    assert "each_firm" in table(solution)
+
+
+@pytest.mark.parametrize("name", ["each_planner", "each_", "each_firm_0", "each_firm+each_consumer"])
+def test_only_groups_of_several_agents_are_asked_one_by_one(name):
+    with pytest.raises(ConfigError, match=r"deviation\.deviator"):
+        SMALL.replace(deviation=Deviation(checkpoint="somewhere", deviator=name))
+
+
+def test_the_planner_keeps_to_its_plan_unless_it_is_the_one_who_deviates(tmp_path):
+    experiment = SMALL.with_values({"planner.mode": "schedule"})
+    run = untrained(experiment, tmp_path / "runs" / "run")
+    sweep = best_responses(run, ["firm", "planner"], find_checkpoints(run), seeds=1, iterations=4)
+    firm, planner = (each.curriculum for each in sweep.experiments)
+    assert firm.at(0).plan_sharpness == firm.final().plan_sharpness == planner.final().plan_sharpness
+    assert planner.at(0).plan_sharpness == 1.0
+    assert firm.at(0).entropy_coeff["firm"] == 0.005
+    assert firm.final().entropy_coeff["firm"] == pytest.approx(0.0)
