@@ -11,7 +11,7 @@ from analysis.intervals import Interval
 from analysis.metrics import indicator, measured, over_seeds, seeds, source, verdict
 from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment
-from analysis.writing import count, listed, numbered
+from analysis.writing import count, listed, numbered, plan_words
 from rbc_rllib.economy.indicators import TRIVIAL_SHARE, potential_output
 
 COMPARED = ("consumer_reward", "firm_reward")
@@ -138,15 +138,27 @@ def _living_sentences(alive: Sequence[Trial], chosen: Sequence[Trial]) -> list[s
     income, corporate = (
         BY_NAME[name].text(over_seeds(alive, name).mean) for name in ("income_tax_rate", "corporate_tax_rate")
     )
-    taxes = "taxes are fixed: " if first.fixed_tax_rates else "the planner sets "
+    words = {"discretion": "the planner sets", "fixed": "taxes are fixed and announced:"}
+    taxes = words.get(first.planner.mode, "the planner announces")
     return [
         f"{_where(alive, chosen)}{_state(alive)} not trivial{partly}.",
         f"mean rewards a quarter: consumer {text('consumer_reward')}, firm {text('firm_reward')};"
         f" a consumer works {text('hours')} hours and gets {text('consumption')} units.",
         f"prices average {text('price')} a unit, wages {text('wage')} an hour.",
-        f"{taxes}an income tax of {income} and a corporate tax of {corporate}"
+        f"{taxes} an income tax of {income} and a corporate tax of {corporate}"
         " (means over the quarters after the first, which is untaxed).",
+        *_plans(alive),
     ]
+
+
+def _plans(trials: Sequence[Trial]) -> list[str]:
+    """The plans that were learned for every quarter, and by which seeds."""
+    plans: dict[str, list[Trial]] = {}
+    for trial in trials:
+        plan = trial.evaluation.get("tax_plan") if trial.finished and trial.evaluation else None
+        if plan and len(plan) > 1:
+            plans.setdefault(plan_words(plan), []).append(trial)
+    return [f"income / corporate tax by quarter ({numbered(seeds(same))}): {words}." for words, same in plans.items()]
 
 
 def _unfinished_sentences(trials: Sequence[Trial]) -> list[str]:

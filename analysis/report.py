@@ -58,7 +58,7 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> str:
 def _welfare(trials: Sequence[Trial], out: Path) -> tuple[str, str]:
     """The section on learned and fixed taxes and its image, or why there is no comparison; empty where all taxes are of
     one kind."""
-    if len({trial.fixed_tax_rates is None for trial in trials}) < 2:
+    if len({trial.planner.learns for trial in trials}) < 2:
         return "", ""
     try:
         text, image = write_welfare(trials, out), "![Welfare by treatment](welfare.png)"

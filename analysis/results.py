@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas
 
-from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy import EconomyParameters, Planner
 from rbc_rllib.settings import ConfigError
 
 PROGRESS_COLUMNS = ("training_iteration", "env_steps", "curriculum_stage", "agent_steps_per_second", "time_total_s")
@@ -41,11 +41,9 @@ class Trial:
         return EconomyParameters(**self.config["economy"])
 
     @property
-    def fixed_tax_rates(self) -> tuple[float, float] | None:
-        """The income and the corporate tax rate of a planner who follows fixed ones; None where taxes are learned."""
-        curriculum = self.config.get("curriculum", {})
-        income, corporate = curriculum.get("fixed_income_tax_rate"), curriculum.get("fixed_corporate_tax_rate")
-        return None if income is None or corporate is None else (float(income), float(corporate))
+    def planner(self) -> Planner:
+        """How taxes are decided."""
+        return Planner(**self.config.get("planner", {}))
 
     @property
     def finished(self) -> bool:
@@ -114,7 +112,7 @@ def load_trials(folder: str | Path) -> list[Trial]:
 
 def load_trial(folder: Path) -> Trial:
     """The trial in `folder`, finished or not."""
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     for key in ("name", "seed", "economy"):
         if key not in config:
             rule = f"an experiment config holds {key}"
@@ -124,11 +122,12 @@ def load_trial(folder: Path) -> Trial:
         path=folder,
         config=config,
         progress=_read_progress(folder / "progress.csv"),
-        evaluation=_read_json(evaluation) if evaluation.is_file() else None,
+        evaluation=read_json(evaluation) if evaluation.is_file() else None,
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file of a result folder holds; raises `ConfigError` where it is incomplete."""
     text = path.read_text()
     try:
         return json.loads(text)

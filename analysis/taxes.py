@@ -10,18 +10,19 @@ from typing import Any, Literal
 
 import numpy
 
+from analysis.followers import FOLLOWERS, percent_gain
 from analysis.intervals import CONFIDENCE, Interval, t_interval
 from analysis.metrics import indicator, seed_values, seeds, verdict
 from analysis.results import Trial, by_treatment, differing_settings
 from analysis.writing import plain
-from rbc_rllib.economy.planner import social_welfare
+from rbc_rllib.economy.planner import Planner, social_welfare
 from rbc_rllib.settings import ConfigError
 
 Definition = Literal["consumer", "total"]
 DEFINITIONS: tuple[Definition, ...] = ("consumer", "total")
 COMPARED = (  # settings in which compared treatments may differ; fixed taxes are the same whatever a planner wants
-    "curriculum.fixed_income_tax_rate",
-    "curriculum.fixed_corporate_tax_rate",
+    "planner.mode",
+    "planner.rates",
     "economy.planner_welfare",
 )
 
@@ -34,23 +35,33 @@ class Treatment:
     trials: tuple[Trial, ...]
 
     @property
-    def rates(self) -> tuple[float, float] | None:
-        """The fixed income and corporate tax rate, None where taxes are learned."""
-        return self.trials[0].fixed_tax_rates
+    def planner(self) -> Planner:
+        """How taxes are decided."""
+        return self.trials[0].planner
 
     @property
     def taxes(self) -> str:
-        """`learned`, `none`, `fixed 20%`, or `fixed 20% and 40%` of income and profits."""
-        if self.rates is None:
-            return "learned"
-        if not any(self.rates):
+        """`learned: schedule`, `none`, `fixed 20%`, or `fixed 20% and 40%` of income and profits."""
+        rates = self.planner.rates
+        if self.planner.learns:
+            return f"learned: {self.planner.mode}"
+        if rates == "drawn":
+            return "drawn at random"
+        assert isinstance(rates, tuple)
+        if len(rates) > 1:
+            return "fixed by quarter"
+        if not any(rates[0]):
             return "none"
-        return "fixed " + " and ".join(f"{rate:.0%}" for rate in dict.fromkeys(self.rates))
+        return "fixed " + " and ".join(f"{rate:.0%}" for rate in dict.fromkeys(rates[0]))
 
     @property
     def goal(self) -> Definition:
         """The social welfare that the planner is rewarded with."""
         return self.trials[0].economy_parameters.planner_welfare
+
+    def of_seed(self, seed: int) -> list[Trial]:
+        """The trials with that seed."""
+        return [trial for trial in self.trials if trial.seed == seed]
 
     @property
     def trivial(self) -> list[Trial]:
@@ -72,6 +83,17 @@ class Treatment:
         """Mean over seeds with its 95% Student t interval."""
         return t_interval(list(self.welfare(definition).values()))
 
+    @property
+    def firm_reward(self) -> Interval:
+        """Mean over seeds of a firm's reward a quarter, with its 95% Student t interval."""
+        return t_interval(seed_values(self.trials, "firm_reward"))
+
+    def follower_gain(self, deviator: str) -> Interval | None:
+        """What `deviator` gains at least, in percent of its group's mean reward: mean over the trials that were asked,
+        with its 95% Student t interval; None where none was."""
+        gains = [gain.mean for trial in self.trials if (gain := percent_gain(trial, deviator))]
+        return t_interval(gains) if gains else None
+
     def mean_rate(self, name: str) -> float:
         """Mean of `income_tax_rate` or `corporate_tax_rate` over seeds and over the quarters after the first."""
         return float(seed_values(self.trials, name).mean())
@@ -84,6 +106,10 @@ class Treatment:
             "trivial_trials": len(self.trivial),
             "income_tax_rate": self.mean_rate("income_tax_rate"),
             "corporate_tax_rate": self.mean_rate("corporate_tax_rate"),
+            "firm_reward": self.firm_reward.record(),
+            "follower_gains_percent": {
+                name: gain.record() for name in FOLLOWERS if (gain := self.follower_gain(name)) is not None
+            },
             **{
                 f"{definition}_welfare": self.mean_welfare(definition).record()
                 | {
@@ -97,7 +123,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Difference:
-    """Welfare with learned taxes minus welfare with fixed ones, paired by seed."""
+    """Welfare with learned taxes minus welfare with fixed ones (or those of another planner), paired by seed."""
 
     learned: Treatment
     fixed: dict[int, Treatment]  # what each seed is compared with
@@ -117,15 +143,17 @@ class Difference:
 
     @property
     def percent(self) -> float | None:
-        """The mean difference in percent of |mean welfare of the fixed taxes|; None where that is 0."""
+        """The mean difference in percent of |mean welfare of the fixed taxes|; None where their runs are all dead, as
+        any number is many times next to nothing."""
         mean = float(numpy.mean([fixed.welfare(self.definition)[seed] for seed, fixed in self.fixed.items()]))
-        return 100 * self.interval.mean / abs(mean) if mean else None
+        dead = all(trial in fixed.trivial for seed, fixed in self.fixed.items() for trial in fixed.of_seed(seed))
+        return None if dead or not mean else 100 * self.interval.mean / abs(mean)
 
     @property
     def verdict(self) -> Literal["trivial", "unknown", "significant", "not significant"]:
         """`trivial` where every run behind it is, `unknown` without an interval, else by whether that holds 0."""
-        sides = [(self.learned, list(self.fixed)), *((fixed, [seed]) for seed, fixed in self.fixed.items())]
-        runs = [trial for side, wanted in sides for trial in side.trials if trial.seed in wanted]
+        sides = [(side, seed) for seed, fixed in self.fixed.items() for side in (self.learned, fixed)]
+        runs = [trial for side, seed in sides for trial in side.of_seed(seed)]
         if all(verdict(trial) == "trivial" for trial in runs):
             return "trivial"
         if not self.interval.known:
@@ -160,9 +188,24 @@ class Comparison:
         """All of them, learned taxes first."""
         return self.learned + self.fixed
 
+    def rivals(self, learned: Treatment) -> tuple[Treatment, ...]:
+        """The fixed treatments among which the best one for `learned` is chosen: those that have finished all of its
+        seeds, or all where none has."""
+        wanted = {*seeds(learned.trials)}
+        return tuple(each for each in self.fixed if wanted <= {*seeds(each.trials)}) or self.fixed
+
     def shared_seeds(self, learned: Treatment) -> list[int]:
-        """The seeds that `learned` and every fixed treatment have finished."""
-        return sorted(set.intersection(*(set(seeds(each.trials)) for each in (learned, *self.fixed))))
+        """The seeds that `learned` and all of its rivals have finished."""
+        return sorted(set.intersection(*(set(seeds(each.trials)) for each in (learned, *self.rivals(learned)))))
+
+    def worth_of_commitment(self, learned: Treatment, definition: Definition) -> Difference | None:
+        """A planner who announces against one with discretion, over the seeds that both have finished; None where
+        `learned` announces nothing, or there is no discretion to compare with."""
+        discretion = next((each for each in self.learned if not each.planner.announces), None)
+        if discretion is None or not learned.planner.announces:
+            return None
+        shared = sorted({*seeds(learned.trials)} & {*seeds(discretion.trials)})
+        return Difference(learned, dict.fromkeys(shared, discretion), definition) if shared else None
 
     def best_fixed(self, learned: Treatment, definition: Definition) -> Difference | None:
         """`learned` against the best fixed rate, which is chosen for each seed on the other ones; None for one seed.
@@ -172,14 +215,14 @@ class Comparison:
         rate a little less often, which favours learned taxes. The d_s are not quite independent, as their choices share
         seeds: the t interval, which takes them as independent, is an approximation.
         """
-        shared = self.shared_seeds(learned)
+        shared, rivals = self.shared_seeds(learned), self.rivals(learned)
         if len(shared) < 2:
             return None
-        welfare = {each.name: each.welfare(definition) for each in self.fixed}
+        welfare = {each.name: each.welfare(definition) for each in rivals}
 
         def best_without(judged: int) -> Treatment:
             others = [seed for seed in shared if seed != judged]
-            return max(self.fixed, key=lambda each: float(numpy.mean([welfare[each.name][seed] for seed in others])))
+            return max(rivals, key=lambda each: float(numpy.mean([welfare[each.name][seed] for seed in others])))
 
         return Difference(learned, {seed: best_without(seed) for seed in shared}, definition)
 
@@ -200,12 +243,13 @@ class Comparison:
         differences = []
         for learned in self.learned:
             for definition in DEFINITIONS:
-                best = self.best_fixed(learned, definition)
+                best, worth = self.best_fixed(learned, definition), self.worth_of_commitment(learned, definition)
                 each = {
                     difference.fixed[min(difference.fixed)].name: difference.record()
                     for difference in self.each_fixed(learned, definition)
                 }
                 parts = {"best_fixed": best and best.record(), "each_fixed": each}
+                parts["worth_of_commitment"] = worth and worth.record()
                 differences.append({"learned": learned.name, "welfare": definition, "goal": learned.goal} | parts)
         return plain(
             {
@@ -224,8 +268,10 @@ def compare_taxes(trials: Sequence[Trial]) -> Comparison:
     """
     finished = [trial for trial in trials if trial.finished and _has_welfare(trial)]
     groups = [Treatment(name, tuple(members)) for name, members in by_treatment(finished).items()]
-    learned = tuple(each for each in groups if each.rates is None)
-    fixed = tuple(sorted((each for each in groups if each.rates is not None), key=lambda each: each.rates or ()))
+    learned = tuple(each for each in groups if each.planner.learns)
+    fixed = tuple(
+        sorted((each for each in groups if not each.planner.learns), key=lambda each: str(each.planner.rates))
+    )
     for kind, found in (("learned", learned), ("fixed (or no)", fixed)):
         if not found:
             rule = f"a comparison of welfare needs finished trials with {kind} taxes, and there are none"

@@ -1,7 +1,7 @@
 """A roll-out as one tidy table: one row for each quarter, agent and quantity.
 
     import pandas
-    table = pandas.read_parquet("results/quickstart/full_curriculum_seed0/rollout.parquet")
+    table = pandas.read_parquet("results/quickstart/commitment_seed0/rollout.parquet")
     table[table.quantity == "prices"].pivot_table("value", "quarter", "agent")
 
 A quantity is called as its field of `State` (at the start of the quarter) or `Outcome` (of the quarter), whose units it

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import COLORS, GREY, new_figure, save, tidy
+from analysis.followers import FOLLOWERS
 from analysis.intervals import CONFIDENCE
 from analysis.metrics import seeds, verdict
 from analysis.quantities import BY_NAME, Quantity
@@ -28,6 +29,8 @@ from analysis.writing import count, listed, markdown, numbered
 from rbc_rllib.settings import refused
 
 WELFARE = BY_NAME["social_welfare"]
+FIRM_REWARD = BY_NAME["firm_reward"]
+PERCENT = Quantity("gain", "gain", "%", "z,.1f")
 DIFFERENCE = Quantity("difference", "difference", WELFARE.unit, "+z,.1f")
 PAPER_PERCENT = 15  # by which learned taxes beat the baselines in Curry et al. (arXiv 2201.01163)
 
@@ -47,16 +50,18 @@ def write_welfare(trials: Sequence[Trial], out: Path) -> str:
 def welfare_text(comparison: Comparison) -> str:
     """Tables and words, in Markdown."""
     parts = [treatment_table(comparison), _note(comparison)]
+    if gains := gains_table(comparison):
+        parts += [gains, _note_on_gains()]
     for learned in comparison.learned:
-        parts.append(best_fixed_words(comparison, learned))
+        parts += [best_fixed_words(comparison, learned), *commitment_words(comparison, learned)]
         if comparison.each_fixed(learned, "consumer"):
             parts += [difference_table(comparison, learned), _note_on_each(comparison, learned)]
     return "\n\n".join(parts)
 
 
 def treatment_table(comparison: Comparison) -> str:
-    """One row a treatment: seeds, trivial runs, welfare under both definitions and mean tax rates."""
-    head = ["treatment", "taxes", "seeds", "trivial runs", "consumer welfare", "total welfare"]
+    """One row a treatment: seeds, trivial runs, welfare under both definitions, firm reward and mean tax rates."""
+    head = ["treatment", "taxes", "seeds", "trivial runs", "consumer welfare", "total welfare", "firm reward"]
     lines = [[*head, "income tax", "corporate tax"]]
     for each in comparison.treatments:
         means = [each.mean_welfare(definition) for definition in DEFINITIONS]
@@ -67,10 +72,33 @@ def treatment_table(comparison: Comparison) -> str:
                 str(len(seeds(each.trials))),
                 f"{len(each.trivial) / len(each.trials):.0%}",
                 *(WELFARE.text(mean.mean, mean.low, mean.high) for mean in means),
+                FIRM_REWARD.text(each.firm_reward.mean, each.firm_reward.low, each.firm_reward.high),
                 *(BY_NAME[name].text(each.mean_rate(name)) for name in ("income_tax_rate", "corporate_tax_rate")),
             ]
         )
     return markdown(lines)
+
+
+def gains_table(comparison: Comparison) -> str:
+    """One row a treatment whose followers were asked what leaving would gain them; empty where none were."""
+    lines = []
+    for each in comparison.treatments:
+        gains = [each.follower_gain(deviator) for deviator in FOLLOWERS]
+        if any(gains):
+            lines.append([each.name, *(PERCENT.text(g.mean, g.low, g.high) if g else "-" for g in gains)])
+    return markdown([["gains at least, % of mean reward", *FOLLOWERS.values()], *lines]) if lines else ""
+
+
+def commitment_words(comparison: Comparison, learned: Treatment) -> list[str]:
+    """What announcing a plan is worth to a planner with discretion, where both were trained."""
+    differences = [comparison.worth_of_commitment(learned, definition) for definition in DEFINITIONS]
+    known = [difference for difference in differences if difference]
+    if not known:
+        return []
+    other = known[0].fixed[min(known[0].fixed)].name
+    sentences = [f"{d.definition.capitalize()} welfare: {_difference(d)}, {_significance(d)}." for d in known]
+    sentences += _trivial(learned, known)
+    return [f"**What it is worth to commit: {learned.name} against {other}.** {' '.join(sentences)}"]
 
 
 def difference_table(comparison: Comparison, learned: Treatment) -> str:
@@ -96,9 +124,12 @@ def best_fixed_words(comparison: Comparison, learned: Treatment) -> str:
     differences = [comparison.best_fixed(learned, definition) for definition in DEFINITIONS]
     sentences = [_best_fixed(difference) for difference in differences if difference]
     sentences += _trivial(learned, [difference for difference in differences if difference])
-    partly = sorted({trial.seed for each in (learned, *comparison.fixed) for trial in each.trials} - {*shared})
+    rivals = comparison.rivals(learned)
+    partly = sorted({trial.seed for each in (learned, *rivals) for trial in each.trials} - {*shared})
     if partly:
         sentences.append(f"Not all of them have finished {numbered(partly)}, left out of these differences.")
+    if absent := [each.name for each in comparison.fixed if each not in rivals]:
+        sentences.append(f"Without all of its seeds, and so not among those to choose from: {listed(absent)}.")
     return f"**{learned.name} against the best fixed rate.** {' '.join(sentences)}"
 
 
@@ -113,13 +144,18 @@ def _best_fixed(difference: Difference) -> str:
     subject = f"{definition.capitalize()} welfare{goal}"
     if difference.verdict == "trivial":
         return f"{subject}: every run is trivial ({choice}), so there is nothing to win."
+    return f"{subject}: the difference is {_difference(difference)}, {_significance(difference)} ({choice})."
+
+
+def _significance(difference: Difference) -> str:
     seeds_behind = f"{CONFIDENCE:.0%} interval over n = {len(difference.fixed)} seeds"
     verdicts = {
         "not significant": f"not significant, since its {seeds_behind} holds 0",
         "significant": f"significant, since its {seeds_behind} leaves out 0",
         "unknown": "of unknown significance",
+        "trivial": "every run being trivial",
     }
-    return f"{subject}: the difference is {_difference(difference)}, {verdicts[difference.verdict]} ({choice})."
+    return verdicts[difference.verdict]
 
 
 def _trivial(learned: Treatment, differences: Sequence[Difference]) -> list[str]:
@@ -155,6 +191,14 @@ def _note(comparison: Comparison) -> str:
     return " ".join(sentences)
 
 
+def _note_on_gains() -> str:
+    return (
+        "Gains are what followers found who trained anew while all others kept their policies: lower bounds, in percent"
+        f" of (the size of) their group's mean reward, means over seeds with their {CONFIDENCE:.0%} Student t interval."
+        " In an equilibrium nobody gains."
+    )
+
+
 def _note_on_each(comparison: Comparison, learned: Treatment) -> str:
     differences = comparison.each_fixed(learned, "consumer")
     if len(differences) == 1:
@@ -169,7 +213,7 @@ def _note_on_each(comparison: Comparison, learned: Treatment) -> str:
 def welfare_panel(treatments: Sequence[Treatment], ax: Axes, definition: Definition) -> Axes:
     """A line a treatment: a dot for each run, a cross where it is trivial, and mean and interval over seeds."""
     for place, each in enumerate(treatments):
-        color = COLORS[1] if each.rates is None else COLORS[0]
+        color = COLORS[1] if each.planner.learns else COLORS[0]
         mean = each.mean_welfare(definition)
         if mean.known:
             ax.plot([mean.low, mean.high], [place, place], color=color, linewidth=2, solid_capstyle="butt", zorder=2)

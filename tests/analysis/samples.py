@@ -12,7 +12,7 @@ from rbc_rllib.arrays import stack
 from rbc_rllib.economy import Actions, EconomyParameters, initial_state, step
 
 SMALL = EconomyParameters(num_consumers=12, num_firms=4)
-STAGES = ((0.0, "prices and wages widen"), (0.2, "taxes widen"), (0.4, "planner learns"))
+STAGES = ((0.0, "prices and wages widen"), (0.2, "taxes widen"), (0.4, "everyone learns"))
 ENV_STEPS_PER_ITERATION = 1600
 
 LIVING = {
@@ -29,6 +29,7 @@ LIVING = {
     "corporate_tax_rate": 0.8,
     "trivial_share": 0.0,
 }
+FIXED = {"mode": "fixed", "rates": [[0.2, 0.2]]}
 DEAD = dict.fromkeys(LIVING, 0.0) | {"price": 1200.0, "wage": 11.0, "trivial_share": 1.0}
 
 
@@ -43,7 +44,7 @@ def write_trial(
     rollout: bool = False,
     economy: EconomyParameters = SMALL,
     learning_rate: float = 1e-3,
-    curriculum: dict[str, Any] | None = None,
+    planner: dict[str, Any] | None = None,
     stages: tuple[tuple[float, str], ...] = STAGES,
     folder: str = "",
 ) -> Path:
@@ -55,7 +56,8 @@ def write_trial(
         "name": name,
         "seed": seed,
         "economy": economy.model_dump(mode="json"),
-        "curriculum": {"total_env_steps": total, "fixed_income_tax_rate": None} | (curriculum or {}),
+        "planner": {"mode": "discretion", "rates": None} | (planner or {}),
+        "curriculum": {"total_env_steps": total},
         "learning": {"learning_rate": {"consumer": learning_rate}},
         "resources": {"num_env_runners": seed},
     }

@@ -145,10 +145,10 @@ def test_stage_boundaries_are_marked_where_the_stage_changes(tmp_path: Path, ax:
 
 def test_treatments_that_enter_other_stages_at_the_same_time_share_a_line(tmp_path: Path, ax: Axes) -> None:
     write_trial(tmp_path, "full", 0, LIVING)
-    write_trial(tmp_path, "taxed", 0, LIVING, stages=(*STAGES[:2], (0.4, "fixed taxes")))
+    write_trial(tmp_path, "taxed", 0, LIVING, stages=(*STAGES[:2], (0.4, "firms learn")))
     stage_lines(load_trials(tmp_path), ax)
     assert len(ax.get_lines()) == 3
-    assert ax.texts[-1].get_text().strip() == "planner learns / fixed taxes"
+    assert ax.texts[-1].get_text().strip() == "everyone learns / firms learn"
 
 
 def test_the_training_figure_has_six_panels_and_one_legend(tmp_path: Path) -> None:

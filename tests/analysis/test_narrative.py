@@ -33,12 +33,17 @@ def test_a_treatment_is_told_with_rewards_prices_wages_and_chosen_rates(tmp_path
 
 
 def test_fixed_taxes_are_not_called_the_planners_choice(tmp_path: Path) -> None:
-    write_trial(
-        tmp_path, "taxed", 0, LIVING, curriculum={"fixed_income_tax_rate": 0.0, "fixed_corporate_tax_rate": 0.8}
-    )
+    write_trial(tmp_path, "taxed", 0, LIVING, planner={"mode": "fixed", "rates": [[0.0, 0.8]]})
     text = words(tmp_path)["taxed"]
-    assert "Taxes are fixed: an income tax of 2% and a corporate tax of 80%" in text
+    assert "Taxes are fixed and announced: an income tax of 2% and a corporate tax of 80%" in text
     assert "planner" not in text
+
+
+@pytest.mark.parametrize("mode", ["constant", "schedule"])
+def test_a_plan_is_told_as_announced(tmp_path: Path, mode: str) -> None:
+    write_trial(tmp_path, "planned", 0, LIVING, planner={"mode": mode})
+    text = words(tmp_path)["planned"]
+    assert "The planner announces an income tax of 2% and a corporate tax of 80%" in text
 
 
 @pytest.mark.parametrize(

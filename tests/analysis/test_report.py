@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from analysis.report import main, write_report
-from tests.analysis.samples import DEAD, LIVING, SMALL, write_trial
+from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, write_trial
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,10 +81,9 @@ def test_a_rollout_that_was_drawn_is_not_drawn_again(tmp_path: Path) -> None:
 
 def test_taxes_that_cannot_be_compared_are_reported_with_the_reason(tmp_path: Path) -> None:
     closed = SMALL.replace(export_market=False)
-    fixed = {"fixed_income_tax_rate": 0.2, "fixed_corporate_tax_rate": 0.2}
     write_trial(tmp_path, "learned", 0, LIVING)
     assert "## Welfare" not in write_report(tmp_path)
-    write_trial(tmp_path, "fixed", 0, LIVING, economy=closed, curriculum=fixed)
+    write_trial(tmp_path, "fixed", 0, LIVING, economy=closed, planner=FIXED)
     text = write_report(tmp_path)
     assert "No comparison of learned and fixed taxes: " in text
     assert "theirs differ in economy.export_market" in text

@@ -16,25 +16,29 @@ from analysis.results import load_trials
 from analysis.taxes import Comparison, compare_taxes
 from analysis.welfare import main, welfare_text, write_welfare
 from rbc_rllib.settings import ConfigError
-from tests.analysis.samples import DEAD, LIVING, SMALL, write_trial
+from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, write_trial
 
 ROOT = Path(__file__).parents[2]
 CONSUMERS, FIRMS, WEIGHT = SMALL.num_consumers, SMALL.num_firms, SMALL.firm_welfare_weight
 
 
+def taxes(rate: float | None) -> dict[str, Any]:
+    """The planner with that rate of both taxes; None: one who learns, with discretion."""
+    return {} if rate is None else {"mode": "fixed", "rates": [[rate, rate]]}
+
+
 def write(folder: Path, name: str, rate: float | None, welfare: list[float] | dict[int, float], **options: Any) -> None:
     """One trial a seed with that consumer welfare and firms that earn nothing."""
     by_seed = welfare if isinstance(welfare, dict) else dict(enumerate(welfare))
-    rates = {"fixed_income_tax_rate": rate, "fixed_corporate_tax_rate": rate}
+    planner = options.pop("planner", taxes(rate))
     for seed, value in by_seed.items():
         indicators = LIVING | {"consumer_reward": value / CONSUMERS, "firm_reward": 0.0}
-        write_trial(folder, name, seed, indicators, iterations=2, curriculum=rates, **options)
+        write_trial(folder, name, seed, indicators, iterations=2, planner=planner, **options)
 
 
 def write_dead(folder: Path, name: str, rate: float | None, seeds: list[int]) -> None:
-    rates = {"fixed_income_tax_rate": rate, "fixed_corporate_tax_rate": rate}
     for seed in seeds:
-        write_trial(folder, name, seed, DEAD, iterations=2, curriculum=rates)
+        write_trial(folder, name, seed, DEAD, iterations=2, planner=taxes(rate))
 
 
 def compared(*folders: Path) -> Comparison:
@@ -69,11 +73,33 @@ def test_treatments_are_told_apart_by_their_config_and_not_by_their_name(tmp_pat
     write(tmp_path, "b", 0.2, [1.0, 2.0])
     comparison = compared(tmp_path)
     assert [(each.name, each.taxes) for each in comparison.treatments] == [
-        ("no_taxes", "learned"),
+        ("no_taxes", "learned: discretion"),
         ("learned_taxes", "none"),
         ("b", "fixed 20%"),
         ("a", "fixed 80%"),
     ]
+
+
+def test_every_way_to_decide_taxes_is_told(tmp_path: Path) -> None:
+    planners = {
+        "a": {"mode": "constant"},
+        "b": {"mode": "schedule"},
+        "c": {"mode": "fixed", "rates": [[0.0, 0.8]]},
+        "d": {"mode": "fixed", "rates": [[0.0, 1.0]] * 8 + [[0.0, 0.2]]},
+        "e": {"mode": "fixed", "rates": "drawn"},
+    }
+    for name, planner in planners.items():
+        write(tmp_path, name, None, [1.0, 2.0], planner=planner)
+    comparison = compared(tmp_path)
+    assert {each.name: each.taxes for each in comparison.learned} == {
+        "a": "learned: constant",
+        "b": "learned: schedule",
+    }
+    assert {each.name: each.taxes for each in comparison.fixed} == {
+        "c": "fixed 0% and 80%",
+        "d": "fixed by quarter",
+        "e": "drawn at random",
+    }
 
 
 def test_the_best_fixed_rate_is_chosen_without_the_seed_it_is_judged_on(tmp_path: Path) -> None:
@@ -163,16 +189,32 @@ def test_one_seed_gives_no_difference_to_the_best_fixed_rate(tmp_path: Path) -> 
     assert cells(text, "fixed")[:3] == ["1", "+10.0, +25.0%", "unknown"]
 
 
-def test_only_seeds_that_everybody_has_finished_enter_the_best_fixed_rate(tmp_path: Path) -> None:
-    """An interrupted sweep: seed 2 has no fixed 40% yet, which must not leave the field to the other."""
+def test_a_rate_without_all_seeds_does_not_compete_for_the_best_fixed_rate(tmp_path: Path) -> None:
+    """An interrupted sweep: seed 2 has no fixed 40% yet, which must not cost the others that seed."""
     write(tmp_path, "learned", None, [50.0, 60.0, 70.0])
     write(tmp_path, "low", 0.2, [40.0, 42.0, 44.0])
     write(tmp_path, "high", 0.4, [45.0, 46.0])
     comparison = compared(tmp_path)
     difference = comparison.best_fixed(comparison.learned[0], "consumer")
     assert difference is not None
+    assert {seed: fixed.name for seed, fixed in difference.fixed.items()} == {0: "low", 1: "low", 2: "low"}
+    text = welfare_text(comparison)
+    assert "Without all of its seeds, and so not among those to choose from: high." in text
+    assert "Not all of them have finished" not in text
+
+
+def test_only_seeds_that_everybody_has_finished_enter_the_best_fixed_rate(tmp_path: Path) -> None:
+    """Where no rate has all of them, none must be left alone in the field with a seed of its own."""
+    write(tmp_path, "learned", None, [50.0, 60.0, 70.0, 80.0])
+    write(tmp_path, "low", 0.2, [40.0, 42.0, 44.0])
+    write(tmp_path, "high", 0.4, [45.0, 46.0])
+    comparison = compared(tmp_path)
+    difference = comparison.best_fixed(comparison.learned[0], "consumer")
+    assert difference is not None
     assert {seed: fixed.name for seed, fixed in difference.fixed.items()} == {0: "high", 1: "high"}
-    assert "Not all of them have finished seed 2" in welfare_text(comparison)
+    text = welfare_text(comparison)
+    assert "Not all of them have finished seeds 2 and 3" in text
+    assert "not among those to choose from" not in text
 
 
 def test_unfinished_trials_are_named_and_left_out(tmp_path: Path) -> None:
@@ -199,10 +241,9 @@ def test_trivial_runs_count_and_are_told(tmp_path: Path) -> None:
 
 def test_a_dead_economy_never_wins_against_another(tmp_path: Path) -> None:
     """Not even where the guard leaves one of them a little more, with every seed."""
-    rates = {"fixed_income_tax_rate": 0.2, "fixed_corporate_tax_rate": 0.2}
     for seed in range(3):
         write_trial(tmp_path, "learned", seed, DEAD | {"consumer_reward": 0.5 + 0.01 * seed}, iterations=2)
-        write_trial(tmp_path, "fixed", seed, DEAD, iterations=2, curriculum=rates)
+        write_trial(tmp_path, "fixed", seed, DEAD, iterations=2, planner=FIXED)
     text = text_of(tmp_path)
     assert "Consumer welfare, the planner's goal: every run is trivial" in text
     assert "signific" not in text.split("**")[2].split("\n")[0]

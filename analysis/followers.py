@@ -1,0 +1,64 @@
+"""What consumers and firms would gain by leaving the policies of a trial: best responses, read from beside it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.intervals import Interval, bounded
+from analysis.metrics import verdict
+from analysis.results import Trial, read_json
+from analysis.writing import listed, markdown
+
+FOLLOWERS = {
+    "each_firm": "a single firm",
+    "firm": "all firms together",
+    "each_consumer": "a single consumer",
+    "consumer": "all consumers together",
+}
+"""Deviators who follow the planner, and what they are called."""
+
+
+def follower_gains(trial: Trial) -> dict[str, dict[str, Any]]:
+    """The record of each follower's gain, by deviator, at the last checkpoint that `best_response` asked about; empty
+    where it has not been run with results beside the trial's experiment."""
+    folder = trial.path.absolute()
+    path = folder.parents[1] / f"best_response-{folder.parent.name}-{folder.name}" / "best_response.json"
+    if not path.is_file():
+        return {}
+    gains = read_json(path)["solutions"][-1]["gains"]
+    return {gain["deviator"]: gain for gain in gains if gain["deviator"] in FOLLOWERS}
+
+
+def percent_gain(trial: Trial, deviator: str) -> Interval | None:
+    """The gain in percent of the group's mean reward (its size), with its interval over episodes; None if unknown."""
+    record = follower_gains(trial).get(deviator, {}).get("percent_of_reward")
+    return record and Interval(**record)
+
+
+def followers_table(trials: Sequence[Trial]) -> str:
+    """One row a follower who was asked in any of the trials, one column a trial; Markdown."""
+    gains = {trial.label: follower_gains(trial) for trial in trials}
+    lines = [["gains at least, % of the group's mean reward", *gains]]
+    for deviator, words in FOLLOWERS.items():
+        if any(deviator in own for own in gains.values()):
+            cells = [bounded(percent_gain(trial, deviator), "{:.1f}".format) for trial in trials]
+            lines.append([words, *cells])
+    return markdown(lines)
+
+
+def followers_words(trials: Sequence[Trial]) -> str:
+    """What the table says, for somebody who sees it for the first time."""
+    asked = [trial for trial in trials if follower_gains(trial)]
+    if not asked:
+        return "Nobody was asked what leaving the learned policies would gain."
+    sentences = [
+        "Is anybody better off by leaving? In an equilibrium nobody is. Here one agent at a time (or a group) trained"
+        " anew while all others kept their policies: what it found is a lower bound of what there is to gain, so a"
+        " small number is a good sign and no proof."
+    ]
+    for trial in asked:
+        known = {name: percent_gain(trial, name) for name in FOLLOWERS}
+        found = [f"{FOLLOWERS[name]} {gain.mean:.1f}%" for name, gain in known.items() if gain is not None]
+        dead = " (the economy is trivial: small gains say nothing there)" if verdict(trial) == "trivial" else ""
+        if found:
+            sentences.append(f"{trial.label}: {listed(found)}{dead}.")
+    return " ".join(sentences)

@@ -1,0 +1,62 @@
+"""How fast an iteration is in each of the planner's modes, beside one with discretion.
+
+    python -m benchmarks.planner_modes                     # two minutes
+    python -m benchmarks.planner_modes --repeats 20 --cpu-time
+
+Prints agent-steps per second and the ratios to discretion. All run in one process with one thread, in turn within each
+round; numbers are medians over the rounds. Expect ratios of about 1: a plan is drawn once an episode, by a small table.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from benchmarks.cases import agent_steps, build, check_repeats, experiment_of, our_case, ray_of_our_own
+from benchmarks.throughput import measure, rates, speed, table
+from benchmarks.timing import machine
+from rbc_rllib.economy import Planner
+from rbc_rllib.settings import refused
+
+DISCRETION = "discretion"
+PLANNERS = {
+    DISCRETION: Planner(mode="discretion"),
+    "constant": Planner(mode="constant"),
+    "schedule": Planner(mode="schedule"),
+    "fixed": Planner(mode="fixed", rates=((0.0, 0.8),)),
+    "drawn": Planner(mode="fixed", rates="drawn"),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m benchmarks.planner_modes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--economies", type=int, default=32, metavar="N", help="economies played at once (default 32)")
+    command.add_argument("--repeats", type=int, default=10, metavar="N", help="rounds (default 10)")
+    command.add_argument("--cpu-time", action="store_true", help="count the process's CPU time, not the wall clock's")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    options = command.parse_args(arguments)
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    with refused(command):
+        check_repeats(options.repeats)
+        experiment = experiment_of({"learning.economies_per_update": options.economies})
+    with ray_of_our_own():
+        algorithms = {name: build(experiment.replace(planner=planner)) for name, planner in PLANNERS.items()}
+        cases = {name: our_case(algorithm, clock) for name, algorithm in algorithms.items()}
+        seconds = measure(cases, options.repeats)
+    ratios = {name: speed(seconds, "iteration", name, DISCRETION) for name in PLANNERS}
+    print(table(f"agent-steps per second, {options.economies} economies", rates(seconds, agent_steps(experiment))))
+    print(
+        table("iteration, times discretion's speed", {name: {"times": ratio} for name, ratio in ratios.items()}, ".2f")
+    )
+    if options.json:
+        record = {"iteration_vs_discretion": ratios, "repeats": options.repeats, "machine": machine()}
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

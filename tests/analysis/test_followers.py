@@ -1,0 +1,132 @@
+"""What followers gain, read from beside a trial: in a table, in words, and in the comparison of taxes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.followers import follower_gains, followers_table, followers_words, percent_gain
+from analysis.intervals import t_interval
+from analysis.results import load_trial, load_trials
+from analysis.taxes import compare_taxes
+from analysis.welfare import welfare_text
+from rbc_rllib.settings import ConfigError
+from tests.analysis.samples import DEAD, LIVING, write_trial
+
+
+def write_gains(trial: Path, solutions: list[dict[str, float]], text: str | None = None) -> None:
+    """`best_response.json` where the command leaves it: gains in percent by deviator, checkpoint after checkpoint."""
+    folder = trial.parents[1] / f"best_response-{trial.parent.name}-{trial.name}"
+    folder.mkdir()
+    written = [
+        {
+            "gains": [
+                {
+                    "deviator": deviator,
+                    "percent_of_reward": {"mean": value, "low": value - 0.5, "high": value + 0.5, "count": 1},
+                }
+                for deviator, value in solution.items()
+            ]
+        }
+        for solution in solutions
+    ]
+    (folder / "best_response.json").write_text(json.dumps({"solutions": written}) if text is None else text)
+
+
+def row(table: str, name: str) -> list[str]:
+    (line,) = [line for line in table.splitlines() if line.startswith(f"| {name} ")]
+    return [cell.strip() for cell in line.split("|")[2:-1]]
+
+
+def test_gains_are_those_of_followers_at_the_last_checkpoint(tmp_path: Path) -> None:
+    trial = write_trial(tmp_path / "main", "schedule", 0, LIVING)
+    assert follower_gains(load_trial(trial)) == {}
+    write_gains(trial, [{"each_firm": 40.0}, {"each_firm": 2.0, "planner": 9.0, "firm_3": 8.0}])
+    read = load_trial(trial)
+    assert set(follower_gains(read)) == {"each_firm"}
+    gain = percent_gain(read, "each_firm")
+    assert (gain.mean, gain.low, gain.high) == (2.0, 1.5, 2.5)
+    assert percent_gain(read, "consumer") is None
+
+
+def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
+    trial = write_trial(tmp_path / "main", "schedule", 0, LIVING)
+    write_gains(trial, [], text="{")
+    with pytest.raises(ConfigError, match=r"best_response\.json.*complete JSON"):
+        follower_gains(load_trial(trial))
+
+
+def test_the_table_has_a_row_for_everybody_who_was_asked(tmp_path: Path) -> None:
+    one = write_trial(tmp_path / "main", "schedule", 0, LIVING)
+    other = write_trial(tmp_path / "main", "discretion", 0, DEAD)
+    write_gains(one, [{"each_firm": 1.25, "each_consumer": 0.5}])
+    write_gains(other, [{"each_firm": 70.0}])
+    trials = [load_trial(one), load_trial(other)]
+    table = followers_table(trials)
+    assert row(table, "a single firm") == ["1.2 [0.8, 1.8]", "70.0 [69.5, 70.5]"]
+    assert row(table, "a single consumer") == ["0.5 [0.0, 1.0]", "-"]
+    assert "together" not in table
+    words = followers_words(trials)
+    assert "schedule, seed 0: a single firm 1.2% and a single consumer 0.5%." in words
+    assert "discretion, seed 0: a single firm 70.0% (the economy is trivial: small gains say nothing there)." in words
+
+
+def test_without_an_answer_nothing_is_claimed(tmp_path: Path) -> None:
+    trial = load_trial(write_trial(tmp_path / "main", "schedule", 0, LIVING))
+    assert followers_words([trial]) == "Nobody was asked what leaving the learned policies would gain."
+
+
+def test_the_comparison_of_taxes_shows_gains_over_seeds_and_what_commitment_is_worth(tmp_path: Path) -> None:
+    folder = tmp_path / "main"
+    modes = {"schedule": {"mode": "schedule"}, "discretion": {"mode": "discretion"}}
+    modes["fixed"] = {"mode": "fixed", "rates": [[0.0, 0.8]]}
+    rewards = {"schedule": [6.0, 7.0, 6.5], "discretion": [3.0, 3.5, 2.5], "fixed": [4.0, 5.0, 4.5]}
+    for name, planner in modes.items():
+        for seed, reward in enumerate(rewards[name]):
+            indicators = LIVING | {"consumer_reward": reward}
+            trial = write_trial(folder, name, seed, indicators, iterations=2, planner=planner)
+            if name == "schedule" and seed < 2:
+                write_gains(trial, [{"each_firm": [1.0, 3.0][seed]}])
+    comparison = compare_taxes(load_trials(folder))
+    schedule = next(each for each in comparison.learned if each.name == "schedule")
+    gain = schedule.follower_gain("each_firm")
+    expected = t_interval([1.0, 3.0])
+    assert (gain.mean, gain.low, gain.high, gain.count) == (2.0, expected.low, expected.high, 2)
+    assert schedule.follower_gain("firm") is None
+    worth = comparison.worth_of_commitment(schedule, "consumer")
+    assert worth.by_seed == pytest.approx({0: 36.0, 1: 42.0, 2: 48.0})  # 12 consumers
+    discretion = next(each for each in comparison.learned if each.name == "discretion")
+    assert comparison.worth_of_commitment(discretion, "consumer") is None
+    text = welfare_text(comparison)
+    assert "What it is worth to commit: schedule against discretion" in text
+    assert "gains at least, % of mean reward" in text
+    assert json.loads(json.dumps(comparison.record()))["treatments"]["schedule"]["follower_gains_percent"].keys() == {
+        "each_firm"
+    }
+
+
+def test_a_fixed_treatment_that_lacks_seeds_is_no_rival(tmp_path: Path) -> None:
+    """It would leave only the seeds that it has; the sentence names it."""
+    rates = {"learned": None, "whole": [[0.0, 0.8]], "begun": [[0.0, 0.4]]}
+    for name, pair in rates.items():
+        planner = {"mode": "schedule"} if pair is None else {"mode": "fixed", "rates": pair}
+        for seed in range(1 if name == "begun" else 3):
+            indicators = LIVING | {"consumer_reward": 3.0 + seed}
+            write_trial(tmp_path, name, seed, indicators, iterations=2, planner=planner)
+    comparison = compare_taxes(load_trials(tmp_path))
+    (learned,) = comparison.learned
+    assert [each.name for each in comparison.rivals(learned)] == ["whole"]
+    assert comparison.shared_seeds(learned) == [0, 1, 2]
+    assert "not among those to choose from: begun." in welfare_text(comparison)
+
+
+def test_nothing_is_given_in_percent_of_a_dead_economy(tmp_path: Path) -> None:
+    """Any welfare is thousands of percent of next to nothing."""
+    for name, indicators in (("learned", LIVING), ("fixed", DEAD | {"consumer_reward": 1e-3})):
+        planner = {"mode": "schedule"} if name == "learned" else {"mode": "fixed", "rates": [[0.0, 1.0]]}
+        for seed in range(2):
+            write_trial(tmp_path, name, seed, indicators, iterations=2, planner=planner)
+    comparison = compare_taxes(load_trials(tmp_path))
+    difference = comparison.best_fixed(comparison.learned[0], "consumer")
+    assert difference.interval.mean > 0
+    assert difference.percent is None
