@@ -1,6 +1,6 @@
 """Train a sweep of experiments under Ray Tune, on this machine or on a Ray cluster.
 
-    python -m rbc_rllib.sweep                                  # full curriculum against plain PPO, 10 minutes
+    python -m rbc_rllib.sweep                                  # commitment against discretion, 10 minutes
     python -m rbc_rllib.sweep smoke                            # 30 seconds, a small economy
     python -m rbc_rllib.sweep open_economy --set learning.trained_consumers=100
     python -m rbc_rllib.sweep curriculum_search --results /shared/results
@@ -8,12 +8,14 @@
     ray job submit --working-dir . -- python -m rbc_rllib.sweep
 
 A sweep is a module of `tune_configs/`. Prints a line for each trial now and then, and in the end a table and, in
-words, what happened. Everything is in `results/<sweep>/<trial>/`: the complete config, progress.csv, TensorBoard
-events, checkpoints, the evaluation on held-out episodes, and a roll-out as arrays and as a figure.
+words, what happened; where the sweep asks for it, also what single agents would gain by leaving (a short
+`best_response` for each trial). Everything is in `results/<sweep>/<trial>/`: the complete config, progress.csv,
+TensorBoard events, checkpoints, the evaluation on held-out episodes, and a roll-out as arrays and as a figure.
 """
 
 from pathlib import Path
 
+from rbc_rllib.best_response import ask
 from rbc_rllib.evaluate import judge
 from rbc_rllib.experiment import parse_assignments
 from rbc_rllib.play.process import prepare_process
@@ -32,7 +34,10 @@ def main(arguments: list[str] | None = None) -> None:
     with refused(command):
         sweep = find_sweep(options.name).with_values(parse_assignments(options.set))
         prepare_process()
-        conclude(run(sweep, Path(options.results) / options.name, options.resume), judge)
+        ended = run(sweep, Path(options.results) / options.name, options.resume)
+        conclude(ended, judge)
+        if sweep.deviators:
+            print(f"\n{ask(ended.finished, sweep.deviators, sweep.deviation_iterations)}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""The closed economy, without an export market, under both definitions of social welfare, three seeds each."""
+"""The closed economy, without an export market: discretion, and announced constant and scheduled taxes, five seeds.
 
-from rbc_rllib.economy import EconomyParameters
+Consumer welfare; one seed after the other, so that an interrupted sweep holds whole comparisons.
+"""
+
+from rbc_rllib.economy import EconomyParameters, Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 
 SWEEP = Sweep(
     experiments=tuple(
         ExperimentConfig(
-            name=f"closed_{welfare}",
-            seed=seed,
-            economy=EconomyParameters(export_market=False, planner_welfare=welfare),
+            name=f"closed_{mode}", seed=seed, economy=EconomyParameters(export_market=False), planner=Planner(mode=mode)
         )
-        for welfare in ("consumer", "total")
         for seed in SEEDS
+        for mode in ("schedule", "constant", "discretion")
     )
 )

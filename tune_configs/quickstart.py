@@ -1,23 +1,14 @@
-"""Full curriculum against plain independent PPO on the open economy with consumer welfare, at full size.
-
-Plain PPO trains all groups from the first step with whole menus, full labor disutility and a constant entropy bonus.
-At most 10 minutes on two cores.
+"""A planner who announces a tax schedule against one with discretion, in the open economy with consumer welfare, at
+full size; then what single firms and consumers would gain by leaving. At most 10 minutes on two cores.
 """
 
-from rbc_rllib.curriculum import Curriculum
+from rbc_rllib.economy import Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
-
-PLAIN = Curriculum(
-    staged_training=False,
-    annealed_ranges=False,
-    annealed_labor_disutility=False,
-    annealed_entropy=False,
-    annealed_debt_penalty=False,
-)
 
 SWEEP = Sweep(
     experiments=(
-        ExperimentConfig(name="full_curriculum"),
-        ExperimentConfig(name="independent_ppo", curriculum=PLAIN),
-    )
+        ExperimentConfig(name="commitment", planner=Planner(mode="schedule")),
+        ExperimentConfig(name="discretion", planner=Planner(mode="discretion")),
+    ),
+    deviators=("each_firm", "each_consumer"),
 )

@@ -1,32 +1,37 @@
-"""Learned taxes against none and against fixed rates, in the open economy with consumer welfare, three seeds each.
+"""Learned taxes against fixed ones, in the open economy with consumer welfare, five seeds each.
 
-Fixed rates are the same for income and corporate tax: the paper's 20, 40, 60 and 80%. They are phased in by the same
-ramp as a planner's choices; consumers and firms learn against them with the same budget. One seed after the other, so
-that an interrupted sweep holds whole comparisons.
+A planner with discretion, one who announces a constant pair of rates, one who announces a schedule; fixed pairs of an
+income and a corporate rate: income untaxed (the best ones), and the paper's, which tax both alike. All are announced
+but discretion, and phased in by the same ramp; consumers and firms learn against them with the same budget. One seed
+after the other, so that an interrupted sweep holds whole comparisons: first of the main treatments, then of the others.
 """
 
-from rbc_rllib.curriculum import Curriculum
+from rbc_rllib.economy import Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 
-SEEDS = (0, 1, 2)
-FIXED_RATES = (0.2, 0.4, 0.6, 0.8)
+SEEDS = (0, 1, 2, 3, 4)
+MAIN_PAIRS = ((0.0, 0.6), (0.0, 0.8), (0.0, 1.0))
+OTHER_PAIRS = ((0.0, 0.0), (0.0, 0.4), (0.2, 0.2), (0.2, 0.8), (0.4, 0.4), (0.6, 0.6), (0.8, 0.8))
 
 
-def fixed(rate: float) -> Curriculum:
-    """The default curriculum with both tax rates fixed."""
-    return Curriculum(fixed_income_tax_rate=rate, fixed_corporate_tax_rate=rate)
+def fixed(*pairs: tuple[float, float]) -> dict[str, Planner]:
+    """A planner for each pair, such as `fixed_0_80`."""
+    return {f"fixed_{100 * i:.0f}_{100 * c:.0f}": Planner(mode="fixed", rates=((i, c),)) for i, c in pairs}
 
 
-TAXES = {
-    "learned_taxes": Curriculum(),
-    "no_taxes": fixed(0.0),
-    **{f"fixed_taxes_{round(100 * rate)}": fixed(rate) for rate in FIXED_RATES},
+MAIN = {
+    "schedule": Planner(mode="schedule"),
+    "constant": Planner(mode="constant"),
+    "discretion": Planner(),
+    **fixed(*MAIN_PAIRS),
 }
+OTHERS = fixed(*OTHER_PAIRS)
 
 SWEEP = Sweep(
     experiments=tuple(
-        ExperimentConfig(name=name, seed=seed, curriculum=curriculum)
+        ExperimentConfig(name=name, seed=seed, planner=planner)
+        for treatments in (MAIN, OTHERS)
         for seed in SEEDS
-        for name, curriculum in TAXES.items()
+        for name, planner in treatments.items()
     )
 )

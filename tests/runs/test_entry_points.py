@@ -62,7 +62,7 @@ def test_progress_is_in_economic_words(finished):
     ]
     for word in words:
         assert np.isfinite(float(last[f"economy/{word}"])), word
-    assert last["curriculum_stage"] == "planner learns"
+    assert last["curriculum_stage"] == "everyone learns"
     assert float(last["agent_steps_per_second"]) > 0
 
 

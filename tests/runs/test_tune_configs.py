@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,9 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.registry import register_trainable
 from ray.tune.search.variant_generator import generate_variants
 
-from rbc_rllib.curriculum import Curriculum
-from rbc_rllib.economy.actions import planner_menu, tax_choice
+from rbc_rllib.economy import Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
+from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.runs import launch
 from rbc_rllib.runs.command_line import find_sweep
 from rbc_rllib.runs.launch import param_space, trial_name
@@ -61,31 +62,28 @@ def test_every_draw_is_a_valid_experiment(name):
     assert len(set(folders)) == len(folders)
 
 
-def test_the_quickstart_compares_the_whole_curriculum_with_none_at_full_size():
-    full, plain = find_sweep("quickstart").experiments
-    assert full.economy == plain.economy
-    assert (full.economy.num_consumers, full.economy.num_firms, full.economy.planner_welfare) == (100, 10, "consumer")
-    assert full.learning == plain.learning
-    for moment in (0, 10**5, 10**7):
-        stage = plain.curriculum.at(moment)
-        assert stage.trainable_groups == ("consumer", "firm", "planner")
-        assert stage.labor_disutility_scale == 1
-        assert stage.entropy_coeff == plain.curriculum.at(0).entropy_coeff
-        assert stage.ranges == plain.curriculum.final().ranges
+def test_the_quickstart_compares_commitment_with_discretion_at_full_size():
+    announced, discretion = find_sweep("quickstart").experiments
+    assert (announced.planner, discretion.planner) == (Planner(mode="schedule"), Planner(mode="discretion"))
+    assert announced.replace(name="any", planner=Planner()) == discretion.replace(name="any")
+    economy = announced.economy
+    assert (economy.num_consumers, economy.num_firms, economy.planner_welfare) == (100, 10, "consumer")
 
 
 def test_the_tax_baselines_differ_in_their_taxes_only():
     experiments = find_sweep("tax_baselines").experiments
-    assert len(experiments) == 18
-    by_seed = [experiments[start : start + 6] for start in (0, 6, 12)]  # whole comparisons, one after the other
-    for seed, group in enumerate(by_seed):
-        assert [experiment.seed for experiment in group] == [seed] * 6
-        assert [experiment.name for experiment in group] == [experiment.name for experiment in by_seed[0]]
+    treatments: dict[str, list[int]] = {}
     for experiment in experiments:
-        taxes = {"fixed_income_tax_rate": None, "fixed_corporate_tax_rate": None}
-        assert experiment.curriculum.replace(**taxes) == Curriculum()
-        assert experiment.replace(name="any", seed=0, curriculum=Curriculum()) == ExperimentConfig(name="any")
+        treatments.setdefault(experiment.name, []).append(experiment.seed)
+        assert experiment.replace(name="any", seed=0, planner=Planner()) == ExperimentConfig(name="any")
         assert (experiment.economy.export_market, experiment.economy.planner_welfare) == (True, "consumer")
+    assert set(map(tuple, treatments.values())) == {(0, 1, 2, 3, 4)}
+    runs = [(name, [e.seed for e in each]) for name, each in groupby(experiments, key=lambda e: e.name)]
+    assert len(runs) == len(experiments)  # whole comparisons, one seed after the other
+    planners = {experiment.name: experiment.planner for experiment in experiments}
+    assert len({planner.model_dump_json() for planner in planners.values()}) == len(planners)
+    for mode in ("discretion", "constant", "schedule"):
+        assert planners[mode] == Planner(mode=mode)
 
 
 def test_fixed_taxes_are_on_the_menu_and_leave_the_planner_no_choice():
@@ -93,20 +91,22 @@ def test_fixed_taxes_are_on_the_menu_and_leave_the_planner_no_choice():
     for experiment in find_sweep("tax_baselines").experiments:
         final, curriculum = experiment.curriculum.final(), experiment.curriculum
         assert final.ranges.income_tax_rate == final.ranges.corporate_tax_rate == (0.0, 1.0)
-        if experiment.name == "learned_taxes":
+        if experiment.planner.learns:
             assert "planner" in final.trainable_groups
             assert "planner" in experiment.policies
             continue
-        rate = curriculum.fixed_income_tax_rate
-        rates.add((experiment.name, rate))
-        assert rate in experiment.economy.tax_choices
-        assert final.trainable_groups == tuple(experiment.policies) == ("consumer", "firm")
+        ((income, corporate),) = experiment.planner.rates
+        assert experiment.name == f"fixed_{round(100 * income)}_{round(100 * corporate)}"
+        rates.add((income, corporate))
+        assert tuple(experiment.policies) == ("consumer", "firm")
+        economy = VectorEconomy(experiment.economy, 1, planner=experiment.planner)
         before = curriculum.at(int(curriculum.tax_range_start * curriculum.total_env_steps))
-        for stage, rates_now in ((before, (0.0, 0.0)), (final, (rate, rate))):
-            choice = tax_choice(experiment.economy, (rate, rate), stage.ranges)
-            assert tuple(planner_menu(experiment.economy)[choice]) == pytest.approx(rates_now)
-    fixed = {("no_taxes", 0.0), *((f"fixed_taxes_{percent}", percent / 100) for percent in (20, 40, 60, 80))}
-    assert rates == fixed
+        for stage, rates_now in ((before, (0.0, 0.0)), (final, (income, corporate))):
+            economy.restrict(stage.ranges, stage.plan_sharpness)
+            economy.reset()
+            np.testing.assert_allclose(economy.state.tax_plan[0, 1:], [rates_now] * 9, rtol=1e-6)
+    alike = {(rate, rate) for rate in (0.2, 0.4, 0.6, 0.8)}  # the paper's
+    assert rates >= {(0.0, rate) for rate in (0.0, 0.4, 0.6, 0.8, 1.0)} | alike
 
 
 def test_the_search_space_moves_the_experiment():
