@@ -1,0 +1,260 @@
+"""Is the plan credible? What the planner would gain by breaking it from a quarter on while all still believe in it.
+
+    python -m rbc_rllib.temptation results/tax_baselines/schedule_seed0
+    python -m rbc_rllib.temptation results/tax_baselines/schedule_seed0 --episodes 256
+
+For each quarter after the first (the first is untaxed), plays the run's newest policies as announced until then, and
+from then on levies one other pair of rates: the best of the whole menu, chosen on validation episodes and judged on
+held-out ones. Consumers and firms go on seeing the announced plan and the announced rates; what was levied they meet in
+their budgets. Prints a table with what it says in words, and writes `temptation.json` and `temptation.png` into the
+trial's folder; those with another number of episodes than the experiment's own go into a folder of their own in it,
+such as `temptation-episodes256`. The planner of a credible plan has no such gain; a large one is what commitment
+forgoes (Kydland and Prescott, 1977).
+"""
+
+import argparse
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.figures import save
+from analysis.gains import scaled
+from analysis.intervals import Interval, bounded, t_interval
+from analysis.metrics import is_trivial
+from analysis.plans import Plan, paired, temptation_figure, write_json
+from analysis.writing import markdown, plain, plan_words
+from rbc_rllib.economy import Actions, Outcome
+from rbc_rllib.economy.planner import Rates
+from rbc_rllib.evaluate import Evaluation, play_held_out
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.process import prepare_process
+from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
+from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.policies import Policies, load_policies
+from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.training.checkpoints import newest_checkpoint
+from rbc_rllib.training.rllib_internals import quiet
+
+
+class BrokenPlan(VectorEconomy):
+    """Economies whose planner levies other rates than announced, from one quarter on (counted from 1).
+
+    Only what is levied is replaced: observations keep showing the plan and the rates that were announced.
+    """
+
+    def __init__(self, *arguments: Any, broken_from: int, levied: Rates, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.broken_from, self.levied = broken_from, levied
+
+    def step(self, actions: Actions) -> Outcome:
+        """One quarter of every economy; `next_rates` announces those of the next as if nothing had happened."""
+        if self.quarter + 1 >= self.broken_from:
+            income, corporate = (0.0 * self.state.time + rate for rate in self.levied)
+            self.state = replace(self.state, income_tax_rate=income, corporate_tax_rate=corporate)
+        return super().step(actions)
+
+
+@dataclass(frozen=True)
+class Temptation:
+    """What breaking the plan from one quarter on gains."""
+
+    quarter: int  # from 1; the first in which other rates are levied
+    levied: Rates  # from then on, the best pair of the menu on validation episodes
+    validation_gain: float
+    gain: Interval  # welfare a quarter, mean over the whole episode; 0 where no pair did better on validation episodes
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing tempts, so that the planner keeps its word."""
+        return self.validation_gain <= 0
+
+    @property
+    def words(self) -> str:
+        """What is levied."""
+        return "as announced" if self.kept else plan_words((self.levied,))
+
+
+@dataclass(frozen=True)
+class Credibility:
+    """A plan, and the temptations to break it."""
+
+    run: str  # <experiment>/<trial>
+    checkpoint: str
+    episodes: int
+    seed: int
+    plan: Plan
+    announced: Interval  # welfare a quarter with the plan as announced
+    trivial_share: float
+    temptations: tuple[Temptation, ...]
+
+    @property
+    def largest(self) -> Temptation:
+        """By the validation episodes, so that no luck of the held-out ones chooses."""
+        return max(self.temptations, key=lambda each: each.validation_gain)
+
+    def percent(self, each: Temptation) -> Interval | None:
+        """The gain in percent of |announced welfare|; None where that is 0."""
+        return scaled(each.gain, 100 / abs(self.announced.mean)) if self.announced.mean else None
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        parts = [
+            asdict(each) | {"kept": each.kept, "percent": (share := self.percent(each)) and asdict(share)}
+            for each in self.temptations
+        ]
+        largest = {"trivial": is_trivial(self.trivial_share), "largest_from_quarter": self.largest.quarter}
+        return plain({**asdict(self), **largest, "temptations": parts})
+
+    def table(self) -> str:
+        """A line for each quarter, as Markdown."""
+        lines = [["broken from quarter", "levied from then on", "gain, welfare a quarter", "% of announced welfare"]]
+        for each in self.temptations:
+            share = self.percent(each)
+            lines.append([str(each.quarter), each.words, bounded(each.gain), bounded(share)])
+        return markdown(lines)
+
+    def words(self) -> str:
+        """What the numbers say, in sentences."""
+        sentences, most, share = [], self.largest, self.percent(self.largest)
+        if is_trivial(self.trivial_share):
+            sentences.append(
+                f"The economy is trivial under this plan: in {self.trivial_share:.0%} of the episodes next to nobody"
+                " works, produces or consumes. That there is little to gain by breaking it does not make it credible."
+            )
+        if most.kept:
+            sentences.append(
+                "Nothing tempts: on the validation episodes no other pair does better, from any quarter on."
+            )
+        elif not most.gain.known:
+            sentences.append(f"Breaking it from quarter {most.quarter} on gains {bounded(most.gain)}, of one episode.")
+        elif most.gain.low > 0:
+            percent = f", {bounded(share)}% of its welfare" if share else ""
+            sentences.append(
+                f"The planner is tempted most to break its plan from quarter {most.quarter} on, levying {most.words}:"
+                f" it would gain {bounded(most.gain)} a quarter{percent}, while all still believe in the plan."
+            )
+        else:
+            sentences.append(
+                f"The largest temptation, from quarter {most.quarter} on ({most.words}), gains {bounded(most.gain)} a"
+                " quarter, which is not distinguishable from 0."
+            )
+        return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def tempt(policies: Policies, quarter: int, levied: Rates, episodes: int, held_out: int = HELD_OUT) -> Evaluation:
+    """What happens where `levied` is what is levied from `quarter` on (from 1), whatever was announced."""
+    broken = partial(BrokenPlan, broken_from=quarter, levied=levied)
+    experiment = policies.experiment
+    return play_held_out(experiment, policies.networks, episodes, experiment.seed, held_out, economy_class=broken)
+
+
+def measure(trial: Path, policies: Policies, episodes: int) -> Credibility:
+    """The temptation in each quarter after the first; raises `ConfigError` where no plan is announced."""
+    experiment, plan = policies.experiment, announced_plan(policies, trial.name)
+    params = experiment.economy
+    announced, before = (
+        play_held_out(experiment, policies.networks, episodes, experiment.seed, held_out)
+        for held_out in (HELD_OUT, VALIDATION)
+    )
+    return Credibility(
+        run=run_name(trial),
+        checkpoint=newest_checkpoint(trial).name,
+        episodes=episodes,
+        seed=experiment.seed,
+        plan=plan,
+        announced=t_interval(welfare(announced)),
+        trivial_share=announced.trivial_share,
+        temptations=tuple(
+            _largest(policies, quarter, announced, before) for quarter in range(2, params.episode_length + 1)
+        ),
+    )
+
+
+def announced_plan(policies: Policies, name: str) -> Plan:
+    """The run's tax plan; raises `ConfigError` where there is none, or none that is ever in force."""
+    plan = policies.tax_plan
+    if plan is None:
+        rule = "its planner announces no plan of its own"
+        raise ConfigError(
+            "RUN", name, rule, "name a run with planner.mode=constant, schedule, or fixed with given rates"
+        )
+    if policies.experiment.economy.episode_length < 2:
+        rule = "its episodes have one quarter, which is untaxed"
+        raise ConfigError("RUN", name, rule, "name a run with economy.episode_length of at least 2")
+    return plan
+
+
+def _largest(policies: Policies, quarter: int, announced: Evaluation, before: Evaluation) -> Temptation:
+    """The best pair of the menu from `quarter` on, and its gain; `before`: as announced, on validation episodes."""
+    episodes, base = len(welfare(before)), welfare(before).mean()
+    gains = {
+        (income, corporate): float(
+            welfare(tempt(policies, quarter, (income, corporate), episodes, VALIDATION)).mean() - base
+        )
+        for income, corporate in product(policies.experiment.economy.tax_choices, repeat=2)
+    }
+    levied: Rates = max(gains, key=gains.__getitem__)
+    kept, honest = gains[levied] <= 0, welfare(announced)
+    gain = paired(honest if kept else welfare(tempt(policies, quarter, levied, episodes)), honest)
+    return Temptation(quarter, levied, gains[levied], gain)
+
+
+def welfare(played: Evaluation) -> np.ndarray:
+    """`[episodes]` The planner's social welfare a quarter."""
+    return played.indicators["social_welfare"].astype(float)
+
+
+def run_name(trial: Path) -> str:
+    """Of a trial's folder: `<experiment>/<trial>`."""
+    return "/".join(trial.absolute().parts[-2:])
+
+
+def folder_of(trial: Path, experiment: ExperimentConfig, episodes: int) -> Path:
+    """Where the temptations are written: with another number of episodes nothing of the trial's own is overwritten."""
+    return trial if episodes == experiment.evaluation_episodes else trial / f"temptation-episodes{episodes}"
+
+
+def write(credibility: Credibility, folder: Path) -> str:
+    """Write `temptation.json` and `temptation.png`; returns what they say."""
+    folder.mkdir(exist_ok=True)
+    write_json(credibility.record(), folder / "temptation.json")
+    each = credibility.temptations
+    figure = temptation_figure(
+        credibility.run, [t.quarter for t in each], [t.gain for t in each], [t.words for t in each]
+    )
+    save(figure, folder / "temptation.png")
+    heading = f"Breaking the plan of {credibility.run}, {credibility.checkpoint}: {plan_words(credibility.plan)}"
+    note = (
+        f"Gains are means over all quarters of {credibility.episodes} held-out episodes, of the whole economy; its"
+        f" welfare as announced is {bounded(credibility.announced)}. [low, high]: paired 95% t interval over episodes."
+    )
+    files = f"temptation.json and temptation.png are in {folder}"
+    return f"{heading}\n\n{credibility.table()}\n\n{credibility.words()}\n\n{note}\n\n{files}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rbc_rllib.temptation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="a trial's folder, results/<experiment>/<trial>")
+    parser.add_argument("--episodes", type=int, help="validation and held-out episodes (default: the experiment's)")
+    options = parser.parse_args(arguments)
+    quiet()
+    with refused(parser):
+        if options.episodes is not None and options.episodes < 1:
+            fix = "leave it out to get the experiment's own"
+            raise ConfigError("--episodes", options.episodes, "it must be at least 1", fix)
+        policies = load_policies(options.run)
+        episodes = options.episodes or policies.experiment.evaluation_episodes
+        prepare_process()
+        credibility = measure(options.run, policies, episodes)
+        print(write(credibility, folder_of(options.run, policies.experiment, episodes)))
+
+
+if __name__ == "__main__":
+    main()
