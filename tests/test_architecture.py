@@ -19,7 +19,15 @@ FLOORS = (
     ("rbc_rllib.training",),
     ("callbacks",),
     ("rbc_rllib.runs", "rbc_rllib.policies", "benchmarks"),
-    ("rbc_rllib.evaluate", "rbc_rllib.train", "rbc_rllib.sweep", "rbc_rllib.best_response"),
+    (
+        "rbc_rllib.evaluate",
+        "rbc_rllib.train",
+        "rbc_rllib.sweep",
+        "rbc_rllib.best_response",
+        "rbc_rllib.plan_search",
+        "rbc_rllib.tax_map",
+        "rbc_rllib.temptation",
+    ),
 )
 """From the ground up. A module imports from floors below its own, or from its own."""
 
@@ -32,9 +40,17 @@ MAY_IMPORT = {
     "cupy": {"rbc_rllib.arrays"},
     "pandas": {"analysis"},
     "matplotlib": {"analysis", "benchmarks"},
+    "optuna": {"rbc_rllib.plan_search"},
     "pickle": set(),
     # Reports are for those who start runs: a training actor draws nothing and makes no tables.
-    "analysis": {"rbc_rllib.evaluate", "rbc_rllib.best_response", "benchmarks"},
+    "analysis": {
+        "rbc_rllib.evaluate",
+        "rbc_rllib.best_response",
+        "rbc_rllib.plan_search",
+        "rbc_rllib.tax_map",
+        "rbc_rllib.temptation",
+        "benchmarks",
+    },
 }
 """Libraries that only some modules may know."""
 
