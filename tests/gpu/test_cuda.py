@@ -51,11 +51,12 @@ def test_a_quarter_on_the_device_is_the_recorded_one(golden, dtype):  # noqa: F8
     assert_golden({name: to_numpy(array) for name, array in results.items()}, expected)
 
 
-def test_episodes_on_the_device_are_those_of_numpy_for_the_same_uniform_numbers(monkeypatch):
+@pytest.mark.parametrize("mode", ["discretion", "schedule"])
+def test_episodes_on_the_device_are_those_of_numpy_for_the_same_uniform_numbers(mode, monkeypatch):
     """In float64, and without digits, whose last ones are rounding errors: so no choice tips over."""
     economy = EconomyParameters(num_consumers=20, num_firms=5, dtype="float64")
     experiment = ExperimentConfig(name="twice", economy=economy).with_values(
-        {"learning.observation_encodings": ["log"], "learning.hidden_sizes": [32, 32]}
+        {"learning.observation_encodings": ["log"], "learning.hidden_sizes": [32, 32], "planner.mode": mode}
     )
     modules = untrained_modules(experiment, seed=0)
     uniform = torch.rand
@@ -66,7 +67,7 @@ def test_episodes_on_the_device_are_those_of_numpy_for_the_same_uniform_numbers(
     monkeypatch.setattr(rollout.torch, "rand", drawn_on_the_host)
 
     def played(library: Any, device: str) -> Rollout:
-        economies = VectorEconomy(economy, 16, library, ("log",))
+        economies = VectorEconomy(economy, 16, library, ("log",), experiment.planner)
         for module in modules.values():
             module.to(device)
         seats = seats_of(experiment, modules, economies)
