@@ -15,7 +15,7 @@ from analysis.intervals import CONFIDENCE, Interval, t_interval
 from analysis.metrics import indicator, seed_values, seeds, verdict
 from analysis.results import Trial, by_treatment, differing_settings
 from analysis.writing import plain
-from rbc_rllib.economy.planner import Planner, social_welfare
+from rbc_rllib.economy.planner import Planner, Rates, social_welfare
 from rbc_rllib.settings import ConfigError
 
 Definition = Literal["consumer", "total"]
@@ -40,19 +40,19 @@ class Treatment:
         return self.trials[0].planner
 
     @property
+    def pair(self) -> Rates | None:
+        """The income and corporate rate that are fixed for all quarters; None where no such pair is."""
+        rates = self.planner.rates
+        return rates[0] if isinstance(rates, tuple) and len(rates) == 1 else None
+
+    @property
     def taxes(self) -> str:
         """`learned: schedule`, `none`, `fixed 20%`, or `fixed 20% and 40%` of income and profits."""
-        rates = self.planner.rates
-        if self.planner.learns:
+        if self.pair is None:
             return f"learned: {self.planner.mode}"
-        if rates == "drawn":
-            return "drawn at random"
-        assert isinstance(rates, tuple)
-        if len(rates) > 1:
-            return "fixed by quarter"
-        if not any(rates[0]):
+        if not any(self.pair):
             return "none"
-        return "fixed " + " and ".join(f"{rate:.0%}" for rate in dict.fromkeys(rates[0]))
+        return "fixed " + " and ".join(f"{rate:.0%}" for rate in dict.fromkeys(self.pair))
 
     @property
     def goal(self) -> Definition:
@@ -182,6 +182,7 @@ class Comparison:
     fixed: tuple[Treatment, ...]  # by rate
     left_out: tuple[Trial, ...]  # unfinished, or finished without numbers
     also_differ: tuple[str, ...]  # settings beside taxes in which treatments differ
+    not_compared: tuple[str, ...]  # treatments whose taxes are neither learned nor one fixed pair
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:
@@ -269,9 +270,7 @@ def compare_taxes(trials: Sequence[Trial]) -> Comparison:
     finished = [trial for trial in trials if trial.finished and _has_welfare(trial)]
     groups = [Treatment(name, tuple(members)) for name, members in by_treatment(finished).items()]
     learned = tuple(each for each in groups if each.planner.learns)
-    fixed = tuple(
-        sorted((each for each in groups if not each.planner.learns), key=lambda each: str(each.planner.rates))
-    )
+    fixed = tuple(sorted((each for each in groups if each.pair), key=lambda each: each.pair or ()))
     for kind, found in (("learned", learned), ("fixed (or no)", fixed)):
         if not found:
             rule = f"a comparison of welfare needs finished trials with {kind} taxes, and there are none"
@@ -284,7 +283,8 @@ def compare_taxes(trials: Sequence[Trial]) -> Comparison:
         rule = f"welfare is compared in one economy, and theirs differ in {', '.join(economic)}"
         raise ConfigError("finished treatments", names, rule, "give folders of trials of one economy")
     left_out = tuple(trial for trial in trials if trial not in finished)
-    return Comparison(learned, fixed, left_out, tuple(differing))
+    not_compared = tuple(each.name for each in groups if each not in (*learned, *fixed))
+    return Comparison(learned, fixed, left_out, tuple(differing), not_compared)
 
 
 def _has_welfare(trial: Trial) -> bool:

@@ -185,6 +185,9 @@ def _note(comparison: Comparison) -> str:
     ]
     if comparison.also_differ:
         sentences.append(f"Beware: treatments also differ in {listed(comparison.also_differ)}.")
+    if comparison.not_compared:
+        names = listed(comparison.not_compared)
+        sentences.append(f"Not compared, since their taxes are neither learned nor one fixed pair of rates: {names}.")
     if comparison.left_out:
         names = listed([trial.label for trial in comparison.left_out])
         sentences.append(f"Left out, without rewards from a finished held-out evaluation: {names}.")

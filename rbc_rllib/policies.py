@@ -70,7 +70,8 @@ class Policies:
             indices = self._act(acting, observations, {}, seed, greedy)
             return {"planner": np.zeros_like(indices["firm"][:, :1]), **indices}
         members = {group: names for group, names in self._members().items() if names[0] in observations}
-        everyone = members if members.keys() == {"planner"} else self._members()  # it announces its plan alone
+        alone = members.keys() == {"planner"} and self.experiment.planner.announces  # while it makes its plan
+        everyone = members if alone else self._members()
         missing = [name for group in everyone for name in everyone[group] if name not in observations]
         if missing:
             rule = f"every agent sees something, and {len(missing)} do not, first {missing[0]}"

@@ -56,7 +56,8 @@ class Planner(Settings):
         announced = params.episode_length - 1
         if len(self.rates) not in (1, announced):
             rule = f"a plan has one pair of rates, or one for each of the {announced} quarters after the first"
-            raise ConfigError("rates", self.rates, rule, f"give 1 or {announced} pairs, not {len(self.rates)}")
+            counts = f"1 or {announced} pairs" if announced > 1 else "one pair"
+            raise ConfigError("rates", self.rates, rule, f"give {counts}, not {len(self.rates)}")
         for pair in self.rates:
             for rate in pair:
                 if not any(abs(rate - choice) <= TOLERANCE for choice in params.tax_choices):

@@ -23,7 +23,7 @@ def algorithm_config(experiment: ExperimentConfig, callbacks: list[Any] | None =
     learning, resources = experiment.learning, experiment.resources
     runners = max(1, resources.num_env_runners)
     config = EconomyPPOConfig().play(experiment)
-    _configure(config, experiment, callbacks)
+    _configure(config, experiment, callbacks, experiment.economy.episode_length)
     config.environment(env_config={"num_envs": learning.economies_per_update // runners, **_env_config(experiment)})
     # Several updates between two reports: Tune's and RLlib's cost of a report is shared by them.
     config.reporting(
@@ -35,8 +35,10 @@ def algorithm_config(experiment: ExperimentConfig, callbacks: list[Any] | None =
 def stock_config(experiment: ExperimentConfig, callbacks: list[Any] | None = None) -> PPOConfig:
     """The same experiment for RLlib's own PPO and runner on `RBCEnv`: one economy an environment, agents in dicts."""
     config = PPOConfig().learners(learner_class=StagedLearner)
-    _configure(config, experiment, callbacks)
-    length = experiment.economy.episode_length + experiment.planner.num_pages(experiment.economy)
+    # A planner who learns a plan announces it before the first quarter, a page in each step.
+    pages = experiment.planner.num_pages(experiment.economy) if experiment.planner.learns else 0
+    length = experiment.economy.episode_length + pages
+    _configure(config, experiment, callbacks, length)
     config.env_runners(
         num_envs_per_env_runner=1,
         batch_mode="truncate_episodes",
@@ -62,10 +64,10 @@ def _initial_weights(experiment: ExperimentConfig, group: str) -> str | None:
     return str(network_folder(Path(deviation.checkpoint), group)) if deviation else None
 
 
-def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[Any] | None) -> None:
-    """Everything that both ways through RLlib share."""
+def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[Any] | None, length: int) -> None:
+    """Everything that both ways through RLlib share; `length`: the environment's steps in an episode."""
     learning, resources, curriculum = experiment.learning, experiment.resources, experiment.curriculum
-    rows = experiment.env_steps_per_update // max(1, resources.num_learners)
+    rows = learning.economies_per_update * length // max(1, resources.num_learners)
     plain = learning.algorithm == "policy_gradient"
     config.environment(RBCEnv, disable_env_checking=True)
     config.framework("torch")

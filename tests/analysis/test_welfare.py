@@ -95,11 +95,9 @@ def test_every_way_to_decide_taxes_is_told(tmp_path: Path) -> None:
         "a": "learned: constant",
         "b": "learned: schedule",
     }
-    assert {each.name: each.taxes for each in comparison.fixed} == {
-        "c": "fixed 0% and 80%",
-        "d": "fixed by quarter",
-        "e": "drawn at random",
-    }
+    assert {each.name: each.taxes for each in comparison.fixed} == {"c": "fixed 0% and 80%"}
+    assert comparison.not_compared == ("d", "e")
+    assert "neither learned nor one fixed pair of rates: d and e." in welfare_text(comparison)
 
 
 def test_the_best_fixed_rate_is_chosen_without_the_seed_it_is_judged_on(tmp_path: Path) -> None:
