@@ -184,14 +184,13 @@ def test_deviators_play_the_game_in_which_training_ended(small_run):
     assert game.economy.penalty_coefficient == pytest.approx(state.penalty_increase)
     assert game.num_iterations == 3
     first, final = game.curriculum.at(0), SMALL.curriculum.final()
-    assert (
-        first.entropy_coeff
-        == game.curriculum.at(10**9).entropy_coeff
-        == SMALL.curriculum.final_entropy_coeff.model_dump()
-    )
+    assert first.entropy_coeff == dict.fromkeys(GROUPS, 0.005)
+    assert game.curriculum.at(10**9).entropy_coeff == pytest.approx(dict.fromkeys(GROUPS, 0.0))
     assert first.labor_disutility_scale == final.labor_disutility_scale == 1.0
     assert first.ranges.corporate_tax_rate == final.ranges.corporate_tax_rate
-    assert game.learning == SMALL.learning
+    rates = SMALL.learning.learning_rate.model_dump()
+    assert game.learning.learning_rate.model_dump() == {group: rate / 2 for group, rate in rates.items()}
+    assert game.learning.replace(learning_rate=rates) == SMALL.learning
 
 
 # The command
