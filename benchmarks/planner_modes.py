@@ -7,13 +7,11 @@ Prints agent-steps per second and the ratios to discretion. All run in one proce
 round; numbers are medians over the rounds. Expect ratios of about 1: a plan is drawn once an episode, by a small table.
 """
 
-import argparse
 import json
 import time
-from pathlib import Path
 
 from benchmarks.cases import agent_steps, build, check_repeats, experiment_of, our_case, ray_of_our_own
-from benchmarks.throughput import measure, rates, speed, table
+from benchmarks.throughput import measure, parser, rates, speed, table
 from benchmarks.timing import machine
 from rbc_rllib.economy import Planner
 from rbc_rllib.settings import refused
@@ -30,15 +28,7 @@ PLANNERS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    command = argparse.ArgumentParser(
-        prog="python -m benchmarks.planner_modes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_argument("--economies", type=int, default=32, metavar="N", help="economies played at once (default 32)")
-    command.add_argument("--repeats", type=int, default=10, metavar="N", help="rounds (default 10)")
-    command.add_argument("--cpu-time", action="store_true", help="count the process's CPU time, not the wall clock's")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    command = parser("planner_modes", __doc__ or "")
     options = command.parse_args(arguments)
     clock = time.process_time if options.cpu_time else time.perf_counter
     with refused(command):

@@ -142,17 +142,23 @@ def run(experiment: ExperimentConfig, repeats: int, clock: Clock) -> dict[str, A
     }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The options of a benchmark whose cases run in turn in one process."""
     command = argparse.ArgumentParser(
-        prog="python -m benchmarks.throughput",
-        description=__doc__,
+        prog=f"python -m benchmarks.{name}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--economies", type=int, default=32, metavar="N", help="economies played at once (default 32)")
     command.add_argument("--repeats", type=int, default=10, metavar="N", help="rounds (default 10)")
     command.add_argument("--cpu-time", action="store_true", help="count the process's CPU time, not the wall clock's")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    return command
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    command = parser("throughput", __doc__ or "")
     options = command.parse_args(arguments)
     clock = time.process_time if options.cpu_time else time.perf_counter
     with refused(command):
