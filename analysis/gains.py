@@ -7,7 +7,7 @@ there, small gains do not make an equilibrium.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,12 @@ class Alone:
 
     agents: dict[str, Interval]  # gain a quarter of each, over episodes and seeds
     largest: str  # who gains most, by validation episodes, so that no luck of the held-out ones chooses
+    consumption_equivalents: dict[str, float] | None  # percent, of each mean gain; consumers only
+
+    @property
+    def nash_conv(self) -> float:
+        """What all of them gain, added up."""
+        return sum(gain.mean for gain in self.agents.values())
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Gain:
 
     deviator: str
     reward: float  # of the frozen policies
+    size: float  # mean absolute reward of an agent of the group, an episode's mean a quarter: what percent are of
     gain: Interval  # mean over seeds; over seeds and episodes
     seeds: tuple[int, ...]
     stayed: tuple[int, ...]  # those whose learned response did not beat the frozen policy on validation episodes
@@ -47,6 +54,11 @@ class Gain:
     best_gain: Interval  # of that seed, over episodes
     improvement: float  # of the group's reward, from untrained policies to the frozen ones
     consumption_equivalent: Interval | None  # percent; consumers only, and only where they consume
+    temperature: Interval | None = None  # what the frozen policy itself gains with less noise, over episodes
+    unconverged: Interval | None = None  # the gain less that, over seeds and episodes
+    chosen: tuple[str, ...] = ()  # which response was best, of each seed
+    curve: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    """Iterations of training and gain on validation episodes, mean over seeds, by where the deviator started."""
     alone: Alone | None = None  # where every agent of a group deviates alone
 
     @property
@@ -56,8 +68,12 @@ class Gain:
 
     @property
     def percent_of_reward(self) -> Interval | None:
-        """The gain in percent of |reward|; None for a reward of 0."""
-        return scaled(self.gain, 100 / abs(self.reward)) if self.reward else None
+        """The gain in percent of the mean absolute reward of the group's agents; None where that is 0."""
+        return self.percent(self.gain)
+
+    def percent(self, gain: Interval) -> Interval | None:
+        """Any gain of the group's agents in this unit."""
+        return scaled(gain, 100 / self.size) if self.size else None
 
     @property
     def percent_of_improvement(self) -> Interval | None:
@@ -69,6 +85,7 @@ class Gain:
         parts = {
             **asdict(self),
             "distinguishable_from_0": self.known,
+            "nash_conv": self.alone and self.alone.nash_conv,
             "percent_of_reward": self.percent_of_reward and asdict(self.percent_of_reward),
             "percent_of_improvement": self.percent_of_improvement and asdict(self.percent_of_improvement),
         }
@@ -91,13 +108,13 @@ class Solution:
 
     @property
     def largest(self) -> Gain | None:
-        """The deviator that gains most, in percent of |reward|."""
+        """The deviator that gains most, in percent."""
         compared = [gain for gain in self.gains if gain.percent_of_reward]
         return max(compared, key=lambda gain: gain.percent_of_reward.mean, default=None)  # type: ignore[union-attr]
 
     @property
     def epsilon(self) -> float | None:
-        """The largest gain over deviators in percent of |reward|; at least 0, since staying is a response too."""
+        """The largest gain over deviators in percent; at least 0, since staying is a response too."""
         return max(0.0, self.largest.percent_of_reward.mean) if self.largest else None  # type: ignore[union-attr]
 
     def record(self) -> dict[str, Any]:
@@ -120,24 +137,29 @@ def measure_gain(
     validation_gains: Sequence[float],
     seeds: Sequence[int],
     untrained: float,
+    size: float,
     params: EconomyParameters,
     consumption: np.ndarray | None = None,
+    cooled: np.ndarray | None = None,
+    chosen: tuple[str, ...] = (),
+    curve: dict[str, tuple[tuple[int, float], ...]] | None = None,
 ) -> Gain:
     """The gain of a deviator, from rewards a quarter on the same held-out episodes.
 
     Args: before `[episodes]` with everybody's frozen policy; after `[seeds, episodes]` with the learned response of
     each seed; validation_gains `[seeds]` on other episodes, which decide between response and staying and which
-    seed is best; untrained, the reward of untrained policies; consumption `[episodes, quarters, ..., goods]` of the
-    deviator before, where it is a consumer.
+    seed is best; untrained, the reward of untrained policies; size, the mean absolute reward in the group; consumption
+    `[episodes, quarters, ..., goods]` of the deviator before, where it is a consumer; cooled `[episodes]`, what the
+    frozen policy gains with less noise; chosen and curve as in `Gain`.
     """
     better = np.asarray(validation_gains) > 0
     gains = np.where(better[:, None], after - before, 0.0)
     best = int(np.argmax(validation_gains))
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    gain, best_gain = crossed_interval(gains, rng), crossed_interval(gains[[best]], rng)
+    gain, best_gain = _interval(gains), _interval(gains[[best]])
     return Gain(
         deviator=deviator,
         reward=float(before.mean()),
+        size=size,
         gain=gain,
         seeds=tuple(seeds),
         stayed=tuple(seed for seed, is_better in zip(seeds, better, strict=True) if not is_better),
@@ -145,6 +167,10 @@ def measure_gain(
         best_gain=best_gain,
         improvement=float(before.mean()) - untrained,
         consumption_equivalent=None if consumption is None else _equivalents(params, consumption, gain),
+        temperature=None if cooled is None else _interval(cooled[None]),
+        unconverged=None if cooled is None else _interval(gains - cooled),
+        chosen=chosen,
+        curve=curve or {},
     )
 
 
@@ -155,19 +181,19 @@ def measure_each(
     after: np.ndarray,
     validation_gains: np.ndarray,
     seeds: Sequence[int],
-    untrained: float,
     params: EconomyParameters,
     consumption: np.ndarray | None = None,
+    cooled: np.ndarray | None = None,
+    **settings: Any,
 ) -> Gain:
     """What every one of K `agents` gains by deviating alone, and the mean over them (NashConv / K).
 
-    Args: before `[episodes, K]`, after `[seeds, episodes, K]` and validation_gains `[seeds, K]`, as in `measure_gain`:
-    an agent whose response did not beat staying on the validation episodes stays.
+    Args: before `[episodes, K]`, after `[seeds, episodes, K]`, validation_gains `[seeds, K]`, cooled `[episodes, K]`
+    and `settings` as in `measure_gain`: an agent whose response did not beat staying on the validation episodes stays.
     """
     better = np.asarray(validation_gains) > 0
     gains = np.where(better[:, None, :], after - before, 0.0)
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    each = {name: crossed_interval(gains[..., k], rng, resamples=1000) for k, name in enumerate(agents)}
+    each = {name: _interval(gains[..., k], resamples=1000) for k, name in enumerate(agents)}
     largest = agents[int(np.argmax(validation_gains.mean(0)))]
     whole = measure_gain(
         deviator,
@@ -175,11 +201,16 @@ def measure_each(
         before.mean(-1) + gains.mean(-1),
         np.maximum(validation_gains, 0).mean(-1),
         seeds,
-        untrained,
-        params,
-        consumption,
+        params=params,
+        consumption=consumption,
+        cooled=None if cooled is None else cooled.mean(-1),
+        **settings,
     )
-    return replace(whole, alone=Alone(each, largest))
+    equivalents = None
+    if consumption is not None:
+        own = {name: consumption[:, :, [k]] for k, name in enumerate(agents)}
+        equivalents = {name: consumption_equivalent(params, own[name], gain.mean) for name, gain in each.items()}
+    return replace(whole, alone=Alone(each, largest, equivalents))
 
 
 def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, gain: float) -> float:
@@ -214,6 +245,11 @@ def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, g
     return 100 * (optimize.brentq(lambda factor: enjoyed(factor) - wanted, 0.0, high, xtol=1e-9) - 1)
 
 
+def _interval(values: np.ndarray, **settings: Any) -> Interval:
+    """Over seeds and episodes; equal gains have equal intervals."""
+    return crossed_interval(values, np.random.default_rng(BOOTSTRAP_SEED), **settings)
+
+
 def _equivalents(params: EconomyParameters, consumption: np.ndarray, gain: Interval) -> Interval | None:
     """The consumption equivalents of a gain and its bounds: rising in the gain, so the bounds are theirs."""
     mean, low, high = (consumption_equivalent(params, consumption, each) for each in (gain.mean, gain.low, gain.high))
@@ -227,10 +263,16 @@ def scaled(interval: Interval, factor: float) -> Interval:
 
 def table(solution: Solution) -> str:
     """The gains as Markdown that is also readable as plain text."""
-    head = ["deviator", "reward", "gain at least", "% of reward", "% of improvement", "consumption-equivalent %"]
-    lines = [[*head, "best seed"]]
+    head = ["deviator", "reward", "gain at least", "% of reward", "temperature %", "% of improvement"]
+    lines = [[*head, "consumption-equivalent %", "best seed"]]
     for gain in solution.gains:
-        numbers = [gain.gain, gain.percent_of_reward, gain.percent_of_improvement, gain.consumption_equivalent]
+        numbers = [
+            gain.gain,
+            gain.percent_of_reward,
+            gain.temperature and gain.percent(gain.temperature),
+            gain.percent_of_improvement,
+            gain.consumption_equivalent,
+        ]
         best = f"{number(gain.best_gain.mean)} (seed {gain.best_seed} of {len(gain.seeds)})"
         lines.append([gain.deviator, number(gain.reward), *map(bounded, numbers), best])
     return markdown(lines)
@@ -242,15 +284,22 @@ def words(solution: Solution) -> str:
     for gain in solution.gains:
         if gain.alone:
             most = gain.alone.agents[gain.alone.largest]
-            share = f", {bounded(scaled(most, 100 / abs(gain.reward)))}% of their mean reward" if gain.reward else ""
+            percent_of_most = gain.percent(most)
+            share = f", {bounded(percent_of_most)}% of their mean absolute reward" if percent_of_most else ""
             sentences.append(
-                f"{gain.deviator}: {len(gain.alone.agents)} agents were asked, each alone; numbers are means over them."
+                f"{gain.deviator}: {len(gain.alone.agents)} agents were asked, each alone; numbers are means over them,"
+                f" and all gains add up to {number(gain.alone.nash_conv)} (NashConv)."
                 f" {gain.alone.largest} gains most, {bounded(most)} a quarter{share}."
             )
         if gain.known:
             percent = gain.percent_of_reward
-            share = f", {bounded(percent)}% of its reward" if percent else ""
+            share = f", {bounded(percent)}% of the group's mean absolute reward" if percent else ""
             sentences.append(f"{gain.deviator} gains at least {bounded(gain.gain)} a quarter{share}.")
+            if gain.temperature and gain.unconverged:
+                sentences.append(
+                    f"{gain.deviator}: of that, {bounded(gain.temperature)} is temperature (the frozen policy itself"
+                    f" gains it with less noise), and {bounded(gain.unconverged)} is what training had not reached."
+                )
         else:
             sentences.append(f"{gain.deviator}: a gain of {bounded(gain.gain)} is not distinguishable from 0.")
         if gain.stayed:
@@ -280,7 +329,8 @@ def words(solution: Solution) -> str:
         )
     else:
         sentences.append(
-            f"Epsilon, the largest gain, is at least {solution.epsilon:.3g}% of the reward of {largest.deviator}"
+            f"Epsilon, the largest gain, is at least {solution.epsilon:.3g}% of the mean absolute reward, that of"
+            f" {largest.deviator}"
             f"{'' if largest.known else ', a gain that is itself not distinguishable from 0'}."
         )
     return "\n".join(f"- {sentence}" for sentence in sentences)

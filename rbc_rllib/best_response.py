@@ -2,47 +2,37 @@
 
     python -m rbc_rllib.best_response results/quickstart/commitment_seed0
     python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --groups firm --seeds 3 --iterations 50
-    python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --individual firm_3 consumer_17
     python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --everyone firm consumer
+    python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --individual firm_3 consumer_17
+    python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --together firm_0 firm_5
     python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --along-training
+    python -m rbc_rllib.best_response RUN --everyone firm --starts frozen scratch OTHER_RUN --set learning.num_epochs=4
 
 Freezes everybody else at a checkpoint of the run and trains the deviator from there, with the trainer, masks, penalties
 and learning settings of the run in the last stage of its curriculum, but with half its learning rates and an entropy
-bonus that falls to 0; one Tune trial for each checkpoint, deviator and seed. `--everyone` asks every agent of a group
-alone, in one training: in each economy of a batch others of them deviate, by a network that sees who it is. Frozen
-policies and best responses are then judged on the same held-out episodes. Prints a table with what it says in words,
-and writes `best_response.json`, both into `results/best_response-<experiment>-<trial>/`. Gains are lower bounds: a
-better response than the one that was learned may exist.
+bonus that falls to 0; one Tune trial for each checkpoint, deviator, start and seed. `--everyone` asks every agent of a
+group alone, in one training: in each economy of a batch others of them deviate, by a network that sees who it is.
+Agents that deviate `--together` are a cartel: each is rewarded with their mean. The best of what was learned is chosen
+on validation episodes, frozen policies and best responses are then judged on the same held-out episodes. Prints a table
+with what it says in words, and writes `best_response.json` (every agent by name), `best_response.md` and
+`best_response.png`, all into `results/best_response-<experiment>-<trial>/`. Gains are lower bounds: a better response
+than the one that was learned may exist.
 """
 
-import json
-from functools import partial
+import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from analysis.followers import followers_table, followers_words
-from analysis.gains import Gain, Solution, measure_each, measure_gain, table, words
 from analysis.results import load_trial
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.evaluate import Evaluation, play_held_out
-from rbc_rllib.experiment import EACH, Deviation, ExperimentConfig, Sweep
-from rbc_rllib.play.modules import untrained_modules
+from rbc_rllib.experiment import EACH, FROZEN, SCRATCH, Deviation, ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
-from rbc_rllib.play.seats import few_of
-from rbc_rllib.play.spaces import agent_names
-from rbc_rllib.runs.command_line import conclude, output_parser
-from rbc_rllib.runs.launch import run
+from rbc_rllib.responses import judge
+from rbc_rllib.runs.command_line import conclude, parser
+from rbc_rllib.runs.launch import KEPT_CHECKPOINTS, run
 from rbc_rllib.settings import ConfigError, refused
-from rbc_rllib.training.checkpoints import (
-    check_fit,
-    checkpoints_in,
-    load_networks,
-    newest_checkpoint,
-    training_state,
-)
+from rbc_rllib.training.checkpoints import check_fit, checkpoints_in, newest_checkpoint, training_state
 from rbc_rllib.training.rllib_internals import has_snapshot, quiet
 
 DEFAULT_SEEDS = 5
@@ -54,6 +44,17 @@ DEVIATORS_ENTROPY = dict.fromkeys(GROUPS, 0.005)
 DEVIATORS_LEARNING_RATE = 0.5
 """Share of the run's own learning rates: steps as large as at its start would first undo what was learned."""
 PLAN_IS_SETTLED = {"plan_settling_start": 0.0, "plan_settling_end": 0.0}
+LONGEST_NAME = 100
+SETTINGS_OF_A_DEVIATOR = (
+    "learning.",
+    "resources.",
+    "curriculum.final_entropy_coeff",
+    "curriculum.cooled_entropy_coeff",
+    "curriculum.cooling_start",
+)
+"""What `--set` may change: how the deviator learns."""
+SETTINGS_OF_NETWORKS = ("learning.hidden_sizes", "learning.observation_encodings")
+"""What it may not, as frozen policies are what they are."""
 
 
 def best_responses(
@@ -63,23 +64,37 @@ def best_responses(
     seeds: int = DEFAULT_SEEDS,
     iterations: int | None = None,
     episodes: int = DEFAULT_EPISODES,
+    starts: list[str] | None = None,
+    values: dict[str, Any] | None = None,
 ) -> Sweep:
-    """One experiment for each checkpoint, deviator and seed; raises `ConfigError` where there can be none."""
+    """One experiment for each checkpoint, deviator, start and seed; raises `ConfigError` where there can be none.
+
+    `starts` as in `Deviation.start`; `values` are settings of the deviators by dotted key.
+    """
     experiment = ExperimentConfig.of_trial(trial)
+    for key, value in (values or {}).items():
+        if not key.startswith(SETTINGS_OF_A_DEVIATOR) or key.startswith(SETTINGS_OF_NETWORKS):
+            rule = "a deviator plays the run's own game with networks like the run's"
+            raise ConfigError(key, value, rule, "set how it learns, e.g. learning.num_epochs=4")
     for name, value in (("--seeds", seeds), ("--iterations", iterations), ("--episodes", episodes)):
         if value is not None and value < 1:
             raise ConfigError(name, value, "it must be at least 1", "leave it out to get the default")
     iterations = iterations or max(1, round(DEFAULT_SHARE_OF_TRAINING * experiment.num_iterations))
     return Sweep(
         tuple(
-            final_game(experiment, checkpoint, iterations, plan_is_open=deviator == "planner").replace(
-                name=f"{deviator}-{checkpoint.name}",
+            final_game(experiment, checkpoint, iterations, plan_is_open=deviator == "planner")
+            .replace(
+                name="-".join([_short(deviator), checkpoint.name, *_named(start)]),
                 seed=seed,
-                deviation=Deviation(checkpoint=str(checkpoint.absolute()), deviator=deviator),
+                deviation=Deviation(checkpoint=str(checkpoint.absolute()), deviator=deviator, start=start),
                 evaluation_episodes=episodes,
+                # So many are kept: how the gain grows with the length of the training, and the best of them.
+                iterations_per_checkpoint=-(-iterations // KEPT_CHECKPOINTS),
             )
+            .with_values(values or {})
             for checkpoint in checkpoints
             for deviator in deviators
+            for start in starts or [FROZEN]
             for seed in range(seeds)
         )
     )
@@ -101,6 +116,38 @@ def find_checkpoints(trial: Path, name: str | None = None, along_training: bool 
     for checkpoint in found:
         check_fit(checkpoint, experiment)
     return found
+
+
+def find_starts(trial: Path, names: list[str]) -> list[str]:
+    """Where deviators start, as in `Deviation.start`, from the names on the command line: `frozen`, `scratch`, or the
+    folder of another run, whose newest checkpoint it is.
+
+    Raises `ConfigError` where that does not fit the trial's experiment, and where one is named twice.
+    """
+    experiment, starts = ExperimentConfig.of_trial(trial), list[str]()
+    for name in names:
+        start = name
+        if name not in (FROZEN, SCRATCH):
+            ExperimentConfig.of_trial(Path(name))
+            checkpoint = newest_checkpoint(Path(name))
+            check_fit(checkpoint, experiment)
+            start = str(checkpoint.absolute())
+        if start in starts:
+            raise ConfigError("--starts", name, "each start is asked once", "name it once")
+        starts.append(start)
+    return starts
+
+
+def _short(deviator: str) -> str:
+    """A name for folders, which may not be longer than 255 letters: large coalitions are told apart by a digest."""
+    if len(deviator) <= LONGEST_NAME:
+        return deviator
+    return f"{deviator[:LONGEST_NAME]}-{hashlib.sha256(deviator.encode()).hexdigest()[:8]}"
+
+
+def _named(start: str) -> list[str]:
+    """What of a start is part of a trial's name: nothing for the usual one, or the other run's name."""
+    return [] if start == FROZEN else [start if start == SCRATCH else Path(start).parent.name]
 
 
 def final_game(
@@ -152,136 +199,9 @@ def responses_folder(trial: Path, results: Path) -> Path:
     return results / f"best_response-{trial.parent.name}-{trial.name}"
 
 
-def judge(folder: Path, finished: list[Path]) -> str:
-    """Measure what the best responses in `finished` gain; writes `best_response.json` and `best_response.md`."""
-    trials = [(path, ExperimentConfig.from_json(path / "config.json")) for path in sorted(finished)]
-    checkpoints = sorted({Path(e.deviation.checkpoint) for _, e in trials if e.deviation})
-    if not checkpoints:
-        return "No best response is finished: there is nothing to measure yet."
-    solutions = [
-        _judge_checkpoint(
-            checkpoint, [(p, e) for p, e in trials if e.deviation and Path(e.deviation.checkpoint) == checkpoint]
-        )
-        for checkpoint in checkpoints
-    ]
-    trial, (_, first) = checkpoints[0].parent, trials[0]
-    record = {
-        "run": str(trial),
-        "held_out_episodes": first.evaluation_episodes,
-        "held_out_seed": ExperimentConfig.of_trial(trial).seed,
-        "iterations": first.num_iterations,
-        "unit": "reward a quarter and agent",
-        "solutions": [solution.record() for solution in solutions],
-    }
-    (folder / "best_response.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
-    note = (
-        f"Rewards are means a quarter (and an agent) over {first.evaluation_episodes} held-out episodes; [low, high] is"
-        " the 95% bootstrap interval over seeds and episodes. Improvement: over untrained policies in the same economy."
-    )
-    parts = []
-    for solution in solutions:
-        heading = f"Best responses to {trial.name}, {solution.checkpoint}, after {solution.env_steps:,} env steps"
-        parts.append(f"{heading}\n\n{table(solution)}\n\n{words(solution)}")
-    text = "\n\n".join([*parts, note])
-    (folder / "best_response.md").write_text(text + "\n")
-    return text
-
-
-def _judge_checkpoint(checkpoint: Path, trials: list[tuple[Path, ExperimentConfig]]) -> Solution:
-    run_seed = ExperimentConfig.of_trial(checkpoint.parent).seed
-    episodes = trials[0][1].evaluation_episodes
-    game = trials[0][1].replace(deviation=None)
-    frozen = load_networks(checkpoint, game)
-    play = partial(play_held_out, episodes=episodes, seed=run_seed)
-    before, before_validation = play(game, frozen), play(game, frozen, held_out=VALIDATION)
-    untrained = play(game, untrained_modules(game, run_seed))
-    gains: list[Gain] = []
-    deviators = list(dict.fromkeys(e.deviation.deviator for _, e in trials if e.deviation))
-    for deviator in sorted(deviators, key=_order):
-        members = [(p, e) for p, e in trials if e.deviation and e.deviation.deviator == deviator]
-        members.sort(key=lambda member: member[1].seed)
-        deviation = members[0][1].deviation
-        assert deviation is not None
-        consumption = None
-        if deviation.group == "consumer":
-            everyone = before.consumption
-            consumption = everyone if deviation.agents is None else everyone[:, :, list(deviation.agents)]
-        seeds, group = [experiment.seed for _, experiment in members], deviation.group
-        if deviation.each:
-            responses = [_each_alone(path, experiment, run_seed) for path, experiment in members]
-            gains.append(
-                measure_each(
-                    deviator,
-                    agent_names(game.economy)[group],
-                    before.rewards[group].astype(float),
-                    np.stack([held_out for held_out, _ in responses]),
-                    np.stack([(other - before_validation.rewards[group]).mean(0) for _, other in responses]),
-                    seeds,
-                    float(untrained.rewards[group].mean()),
-                    game.economy,
-                    consumption,
-                )
-            )
-            continue
-        after, validation = [], []
-        for path, experiment in members:
-            learned = load_networks(newest_checkpoint(path), experiment)
-            after.append(reward_of(deviation, play(experiment, learned)))
-            validated = reward_of(deviation, play(experiment, learned, held_out=VALIDATION))
-            validation.append(float((validated - reward_of(deviation, before_validation)).mean()))
-        gains.append(
-            measure_gain(
-                deviator,
-                reward_of(deviation, before),
-                np.stack(after),
-                validation,
-                seeds,
-                float(reward_of(deviation, untrained).mean()),
-                game.economy,
-                consumption,
-            )
-        )
-    trivial_share = float(before.indicators["trivial_share"].mean())
-    return Solution(checkpoint.name, training_state(checkpoint).env_steps, trivial_share, tuple(gains))
-
-
-def _each_alone(path: Path, experiment: ExperimentConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`[episodes, K]` What every agent of the group gets that deviates alone, by the policy in `path`, while all others
-    stay: on held-out and on validation episodes, which are the same for all. As in training, a few at once."""
-    deviation = experiment.deviation
-    assert deviation is not None
-    names = agent_names(experiment.economy)[deviation.group]
-    learned, turns = load_networks(newest_checkpoint(path), experiment), -(-len(names) // few_of(len(names)))
-    results = []
-    for stream in (HELD_OUT, VALIDATION):
-        rewards = np.zeros((experiment.evaluation_episodes, len(names)))
-        for turn in range(turns):
-            agents = list(range(turn, len(names), turns))
-            own = deviation.replace(deviator="+".join(names[k] for k in agents))
-            played = play_held_out(
-                experiment.replace(deviation=own), learned, experiment.evaluation_episodes, seed, held_out=stream
-            )
-            rewards[:, agents] = played.rewards[deviation.group][:, agents]
-        results.append(rewards)
-    return results[0], results[1]
-
-
-def reward_of(deviation: Deviation, evaluation: Evaluation) -> np.ndarray:
-    """`[episodes]` The reward a quarter of the average agent among those that deviate."""
-    rewards = evaluation.rewards[deviation.group].astype(float)
-    return (rewards if deviation.agents is None else rewards[:, list(deviation.agents)]).mean(1)
-
-
-def _order(deviator: str) -> tuple[int, list[int]]:
-    """Groups first, then agents by number, then those that deviate together."""
-    deviation = Deviation(checkpoint="", deviator=deviator)
-    agents = deviation.agents or ()
-    return (GROUPS.index(deviation.group) + len(GROUPS) * (len(agents) + deviation.each), list(agents))
-
-
 def main(arguments: list[str] | None = None) -> Any:
     """The command line."""
-    command = output_parser("best_response", __doc__ or "")
+    command = parser("best_response", __doc__ or "")
     command.add_argument("run", metavar="RUN", type=Path, help="a trial's folder, results/<experiment>/<trial>")
     command.add_argument(
         "--groups",
@@ -294,7 +214,15 @@ def main(arguments: list[str] | None = None) -> Any:
         nargs="+",
         metavar="AGENT",
         default=[],
-        help="consumers and firms that deviate alone, firm_3, or together by one policy, firm_0+firm_5",
+        help="consumers and firms that deviate alone, such as firm_3",
+    )
+    command.add_argument(
+        "--together",
+        nargs="+",
+        metavar="AGENT",
+        action="append",
+        default=[],
+        help="consumers, or firms, that deviate together, as a cartel does; may be repeated",
     )
     command.add_argument(
         "--everyone",
@@ -302,6 +230,13 @@ def main(arguments: list[str] | None = None) -> Any:
         metavar="GROUP",
         default=[],
         help="firm, consumer: every agent of the group, each alone",
+    )
+    command.add_argument(
+        "--starts",
+        nargs="+",
+        metavar="START",
+        default=[FROZEN],
+        help="where deviators start: frozen (the policy that they leave, the default), scratch, or another RUN",
     )
     command.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="trainings of each (default: 5)")
     command.add_argument("--iterations", type=int, help="of each training (default: a quarter of the run's)")
@@ -313,20 +248,35 @@ def main(arguments: list[str] | None = None) -> Any:
     quiet()
     with refused(command):
         experiment = ExperimentConfig.of_trial(options.run)
-        named = options.individual or options.everyone
+        named = options.individual or options.everyone or options.together
         groups = options.groups or ([] if named else list(experiment.policies))
         for group in groups:
             if group not in GROUPS:
                 raise ConfigError("--groups", group, "there is no such group", f"take {', '.join(GROUPS)}")
         for agent in options.individual:
-            if "_" not in agent:
-                raise ConfigError("--individual", agent, "it must be one consumer or firm", "write e.g. firm_3")
+            if "_" not in agent or "+" in agent:
+                rule = "it must be one consumer or firm"
+                raise ConfigError("--individual", agent, rule, "write e.g. firm_3, or take --together or --groups")
+        for agents in options.together:
+            if len(agents) < 2:
+                rule = "one agent alone has nobody to deviate with"
+                raise ConfigError("--together", agents[0], rule, "name two or more, or take --individual")
         for group in options.everyone:
             if group not in ("consumer", "firm"):
                 raise ConfigError("--everyone", group, "it is a group of several agents", "take consumer or firm")
         checkpoints = find_checkpoints(options.run, options.checkpoint, options.along_training)
-        deviators = list(dict.fromkeys([*groups, *options.individual, *(EACH + group for group in options.everyone)]))
-        sweep = best_responses(options.run, deviators, checkpoints, options.seeds, options.iterations, options.episodes)
+        each, coalitions = [EACH + group for group in options.everyone], map("+".join, options.together)
+        deviators = list(dict.fromkeys([*groups, *options.individual, *coalitions, *each]))
+        sweep = best_responses(
+            options.run,
+            deviators,
+            checkpoints,
+            options.seeds,
+            options.iterations,
+            options.episodes,
+            find_starts(options.run, options.starts),
+            parse_assignments(options.set),
+        )
         prepare_process()
         conclude(run(sweep, responses_folder(options.run.absolute(), Path(options.results)), options.resume), judge)
 

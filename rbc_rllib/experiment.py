@@ -21,6 +21,9 @@ DEVIATOR = "deviator"
 EACH = "each_"
 """Begins the name of a deviator that is every agent of a group, each alone."""
 
+FROZEN, SCRATCH = "frozen", "scratch"
+"""Where a deviator starts: from the policy that it leaves, or from an untrained one."""
+
 
 class Learning(Settings):
     """How policies are updated. The defaults learned well at full size (100 consumers, 10 firms)."""
@@ -61,9 +64,10 @@ class Deviation(Settings):
     """Who learns while everybody else plays the policies of a checkpoint for ever; set by `best_response`."""
 
     checkpoint: str  # its folder
-    # A group, agents of one that deviate together, or every agent of a group alone, a few in each economy: such as
-    # firm, firm_3, firm_0+firm_5, each_firm.
+    # A group; agents of one that deviate together, each rewarded with their mean; or every agent of a group alone, a
+    # few in each economy: such as firm, firm_3, firm_0+firm_5, each_firm.
     deviator: str
+    start: str = FROZEN  # or scratch, or the folder of another run's checkpoint, whose policy the deviator starts with
 
     @property
     def group(self) -> str:
@@ -86,6 +90,12 @@ class Deviation(Settings):
     def policy(self) -> str:
         """Name of the policy that learns."""
         return self.group if self.deviator == self.group else DEVIATOR
+
+    def start_of(self, policy: str) -> str | None:
+        """The checkpoint with whose weights `policy` starts; None: untrained."""
+        if policy != self.policy or self.start == FROZEN:
+            return self.checkpoint
+        return None if self.start == SCRATCH else self.start
 
     def fits(self, params: EconomyParameters) -> None:
         """Raise `ConfigError` where nobody in the economy has the deviator's name."""

@@ -24,6 +24,7 @@ FLOORS = (
         "rbc_rllib.train",
         "rbc_rllib.sweep",
         "rbc_rllib.best_response",
+        "rbc_rllib.responses",
         "rbc_rllib.plan_search",
         "rbc_rllib.tax_map",
         "rbc_rllib.temptation",
@@ -46,6 +47,7 @@ MAY_IMPORT = {
     "analysis": {
         "rbc_rllib.evaluate",
         "rbc_rllib.best_response",
+        "rbc_rllib.responses",
         "rbc_rllib.plan_search",
         "rbc_rllib.tax_map",
         "rbc_rllib.temptation",

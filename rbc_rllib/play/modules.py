@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -118,6 +119,17 @@ class PlanModule(GroupModule):
         """The value of a plan, `[N]` or `[N, K]`."""
         seen = batch[Columns.OBS]["private"] if embeddings is None else embeddings
         return self.value.expand(seen.shape[:-1])
+
+
+def cooled(module: GroupModule, temperature: float) -> GroupModule:
+    """A copy of a network whose choices have the probabilities softmax(logits / temperature).
+
+    Near temperature 0 it takes what is most likely.
+    """
+    copy = deepcopy(module)
+    for parameter in copy.policy_head.parameters():
+        parameter.data /= temperature
+    return copy
 
 
 def settled_plan(experiment: ExperimentConfig, modules: Mapping[str, GroupModule]) -> tuple[Rates, ...] | None:

@@ -133,6 +133,7 @@ class _Place:
         device: torch.device,
     ):
         self.policy, self.group, self.actor, self.recorded = seat.policy, seat.group, seat.actor, recorded
+        self.pooled = seat.pooled
         self.agents = None if seat.agents is None else seat.agents.to(device)
         size = group_sizes(economy.params)[seat.group] if self.agents is None else self.agents.shape[1]
         kept = None  # [E, k] places within the seat; None: all are recorded
@@ -176,9 +177,12 @@ class _Place:
         """Record what the agents got, of the rewards of their group `[E, agents]`."""
         if not self.recorded:
             return
-        for chosen in (self.agents, self.kept):
-            if chosen is not None:
-                rewards = rewards.gather(1, chosen)
+        if self.agents is not None:
+            rewards = rewards.gather(1, self.agents)
+        if self.pooled:
+            rewards = rewards.mean(1, keepdim=True).expand_as(rewards)
+        if self.kept is not None:
+            rewards = rewards.gather(1, self.kept)
         self.columns["rewards"].append(rewards.float())
 
 

@@ -61,6 +61,7 @@ class Seat:
     group: str
     actor: Actor
     agents: Tensor | None = None  # [E, K] who they are in each economy; None: the whole group
+    pooled: bool = False  # whether each of them is rewarded with the mean over them all, as a cartel is
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def seats_of(
             if policy != DEVIATOR:
                 agents = others(size, agents)
         if agents is None or agents.shape[1]:
-            seats.append(Seat(policy, group, Network(modules[policy], greedy), agents))
+            coalition = policy == DEVIATOR and bool(deviation and deviation.agents)
+            seats.append(Seat(policy, group, Network(modules[policy], greedy), agents, pooled=coalition))
     if experiment.planner.chooses and not experiment.planner.learns:
         seats.append(Seat("drawn_taxes", "planner", DrawnTaxes()))
     return seats

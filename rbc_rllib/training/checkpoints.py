@@ -96,10 +96,13 @@ def load_networks(checkpoint: Path, experiment: ExperimentConfig) -> dict[str, G
 
 
 def initial_weights(experiment: ExperimentConfig) -> Weights:
-    """The weights with which every policy of a deviation starts: those of its group in the deviation's checkpoint."""
-    assert experiment.deviation is not None
-    modules = load_networks(Path(experiment.deviation.checkpoint), experiment.replace(deviation=None))
-    return {policy: modules[group].get_state() for policy, group in experiment.policies.items()}
+    """The weights with which every policy of a deviation starts, those of its group in a checkpoint; without one that
+    is untrained."""
+    deviation, game = experiment.deviation, experiment.replace(deviation=None)
+    assert deviation is not None
+    starts = {policy: start for policy in experiment.policies if (start := deviation.start_of(policy))}
+    modules = {start: load_networks(Path(start), game) for start in {*starts.values()}}
+    return {policy: modules[start][experiment.policies[policy]].get_state() for policy, start in starts.items()}
 
 
 def network_folder(checkpoint: Path, policy: str) -> Path:

@@ -18,7 +18,8 @@ from rbc_rllib.training.learner import StagedLearner
 def algorithm_config(experiment: ExperimentConfig, callbacks: list[Any] | None = None) -> EconomyPPOConfig:
     """The RLlib config of `experiment` for `EconomyPPO`; `callbacks` make `RLlibCallback`s.
 
-    Where the experiment is a deviation, every policy starts with the weights of the deviation's checkpoint.
+    Where the experiment is a deviation, every policy starts with the weights of the deviation's checkpoint, but for the
+    deviator's where it has another start.
     """
     learning, resources = experiment.learning, experiment.resources
     runners = max(1, resources.num_env_runners)
@@ -59,9 +60,9 @@ def _env_config(experiment: ExperimentConfig) -> dict[str, Any]:
     }
 
 
-def _initial_weights(experiment: ExperimentConfig, group: str) -> str | None:
-    deviation = experiment.deviation
-    return str(network_folder(Path(deviation.checkpoint), group)) if deviation else None
+def _initial_weights(experiment: ExperimentConfig, policy: str) -> str | None:
+    start = experiment.deviation and experiment.deviation.start_of(policy)
+    return str(network_folder(Path(start), experiment.policies[policy])) if start else None
 
 
 def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[Any] | None, length: int) -> None:
@@ -108,7 +109,7 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
                 name: RLModuleSpec(
                     module_class=module_class(experiment, group),
                     **module_arguments(experiment, group),
-                    load_state_path=_initial_weights(experiment, group),
+                    load_state_path=_initial_weights(experiment, name),
                 )
                 for name, group in policies.items()
             }

@@ -37,7 +37,7 @@ def gain_of(rng, mean, *, seeds=4, validation=None, before=10.0, untrained=2.0, 
     base = rng.normal(before, 1, 200)
     after = base + mean + rng.normal(0, 0.3, (seeds, 200)) + rng.normal(0, 0.05, (seeds, 1))
     validation = [mean] * seeds if validation is None else validation
-    return measure_gain(deviator, base, after, validation, range(seeds), untrained, EconomyParameters())
+    return measure_gain(deviator, base, after, validation, range(seeds), untrained, 10.0, EconomyParameters())
 
 
 def test_gains_in_all_units(rng):
@@ -65,7 +65,7 @@ def test_words_are_lower_bounds_and_a_dead_economy_is_no_equilibrium(rng):
     assert "planner: a gain of" in alive
     assert "not distinguishable from 0" in alive
     assert "Epsilon, the largest gain, is at least" in alive
-    assert "of the reward of firm" in alive
+    assert "of the mean absolute reward, that of firm" in alive
     dead = Solution("checkpoint_000001", 100, 0.9, (none,))
     assert dead.trivial
     assert "trivial" in words(dead)

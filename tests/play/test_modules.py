@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
 from rbc_rllib.play.distribution import FORBIDDEN, head_sizes_of
-from rbc_rllib.play.modules import GroupModule, untrained_modules
+from rbc_rllib.play.modules import GroupModule, cooled, untrained_modules
 from rbc_rllib.play.spaces import group_spaces
 from tests.play.networks import build_modules, normal
 
@@ -194,3 +194,20 @@ def test_without_a_seed_networks_are_torchs_next_ones():
         one, other = (untrained_modules(EXPERIMENT) for _ in range(2))
     assert torch.equal(one["firm"].hidden_layer.weight, untrained_modules(EXPERIMENT, 1)["firm"].hidden_layer.weight)
     assert not torch.equal(one["firm"].hidden_layer.weight, other["firm"].hidden_layer.weight)
+
+
+@pytest.mark.parametrize("temperature", [0.25, 2.0, 1e-4])
+def test_a_cooled_network_has_the_same_logits_divided_by_the_temperature(temperature, torch_rng):
+    module = build_modules(SMALL)["consumer"].double()
+    torch.nn.init.normal_(module.policy_head.weight, generator=torch_rng)
+    before = module.policy_head.weight.clone()
+    seen = {Columns.OBS: rows_of("consumer", torch_rng)[0]}
+    colder = cooled(module, temperature)
+    assert_close(
+        colder.forward_train(seen)[Columns.ACTION_DIST_INPUTS],
+        module.forward_train(seen)[Columns.ACTION_DIST_INPUTS] / temperature,
+        rtol=1e-9,
+        atol=1e-9,
+    )
+    assert torch.equal(colder.compute_values(seen), module.compute_values(seen))
+    assert torch.equal(module.policy_head.weight, before)

@@ -216,11 +216,31 @@ def test_a_coalition_acts_by_one_network_and_learns_from_its_own_firms_in_their_
     for t, outcome in enumerate(rollout.outcomes):
         watched.state = rollout.states[t]
         seen = watched.observe()["firm"]
-        for experience, firms in ((together, [0, 2]), (left, [1])):
-            numpy.testing.assert_array_equal(experience.rewards[:, t].numpy(), outcome.firm_reward[:, firms])
+        joint = outcome.firm_reward[:, [0, 2]].mean(1, keepdims=True).repeat(2, axis=1)
+        for experience, firms, own in ((together, [0, 2], joint), (left, [1], outcome.firm_reward[:, [1]])):
+            numpy.testing.assert_allclose(experience.rewards[:, t].numpy(), own, rtol=1e-6)
             numpy.testing.assert_array_equal(experience.observations["private"][:, t].numpy(), seen[:, firms])
-    assert together.rewards[..., 0].ne(together.rewards[..., 1]).any()
+    assert (rollout.outcomes[-1].firm_reward[:, 0] != rollout.outcomes[-1].firm_reward[:, 2]).any()
     assert_close(together.action_logp, torch.zeros(NUM_ENVS, 4, 2))
+
+
+def test_all_of_a_coalition_count_also_where_few_of_it_are_recorded():
+    modules = build_modules(SMALL)
+    experiment = deviating("consumer_1+consumer_3+consumer_4")
+    seats = seats_of(experiment, modules | {DEVIATOR: modules["consumer"]}, VectorEconomy(SMALL, NUM_ENVS))
+    rollout = played(seats, recorded=[DEVIATOR], trained_consumers=2)
+    recorded = rollout.experience[DEVIATOR].rewards
+    assert recorded.shape == (NUM_ENVS, 4, 2)
+    for t, outcome in enumerate(rollout.outcomes):
+        joint = outcome.consumer_reward[:, [1, 3, 4]].mean(1)
+        numpy.testing.assert_allclose(recorded[:, t].numpy(), joint[:, None].repeat(2, axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("deviator", "pooled"), [("firm_1", True), ("firm_0+firm_1", True), ("each_firm", False)])
+def test_only_those_who_are_named_pool_their_rewards(deviator, pooled):
+    modules = build_modules(SMALL)
+    seats = seats_of(deviating(deviator), modules | {DEVIATOR: modules["firm"]}, VectorEconomy(SMALL, NUM_ENVS))
+    assert {seat.policy for seat in seats if seat.pooled} == ({DEVIATOR} if pooled else set())
 
 
 def test_a_coalition_of_all_leaves_no_seat_to_its_group():

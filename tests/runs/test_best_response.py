@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from rbc_rllib.best_response import best_responses, final_game, find_checkpoints, judge
+from rbc_rllib.best_response import best_responses, final_game, find_checkpoints, find_starts
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.evaluate import play_held_out
 from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig
+from rbc_rllib.responses import judge
 from rbc_rllib.settings import ConfigError
-from rbc_rllib.training.checkpoints import load_networks, training_state, weights_hash
+from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, training_state, weights_hash
 from tests.exact import exact_values, response_in
 from tests.play.networks import build_modules
 from tests.runs.commands import finish, interrupt, start
-from tests.runs.trials import trained, trial_of
+from tests.runs.trials import trained, trial_of, untrained
 from tests.small import SMALL
 
 TINY = ExperimentConfig(name="tiny").with_values(
@@ -197,7 +198,8 @@ def test_deviators_play_the_game_in_which_training_ended(small_run):
 
 
 def test_the_command_trains_judges_and_writes(small_run, tmp_path):
-    arguments = ["--groups", "planner", "--individual", "firm_0+firm_2", "firm_1", "--seeds", "2", "--iterations", "2"]
+    arguments = ["--groups", "planner", "--individual", "firm_1", "--together", "firm_0", "firm_2", "--seeds", "2"]
+    arguments += ["--iterations", "2", "--starts", "frozen", "scratch", "--set", "learning.num_epochs=1"]
     arguments += ["--episodes", "16", "--results", str(tmp_path)]
     process = start("rbc_rllib.best_response", str(small_run), *arguments)
     output = finish(process, seconds=400)
@@ -209,6 +211,18 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
     assert (record["held_out_episodes"], solution["checkpoint"]) == (16, "checkpoint_000000")
     assert [gain["deviator"] for gain in solution["gains"]] == ["planner", "firm_1", "firm_0+firm_2"]
     assert all(gain["seeds"] == [0, 1] for gain in solution["gains"])
+    for gain in solution["gains"]:
+        assert {start: [at for at, _ in curve] for start, curve in gain["curve"].items()} == {
+            "frozen": [1, 2],
+            "scratch": [1, 2],
+        }
+        assert len(gain["chosen"]) == 2
+        parts = gain["temperature"]["mean"] + gain["unconverged"]["mean"]
+        assert parts == pytest.approx(gain["gain"]["mean"], rel=1e-6, abs=1e-9)
+    assert (folder / "best_response.png").stat().st_size > 10_000
+    own = [ExperimentConfig.from_json(path) for path in folder.glob("*/config.json")]
+    assert len(own) == 3 * 2 * 2
+    assert {each.learning.num_epochs for each in own} == {1}
     again = judge(folder, [path.parent for path in folder.glob("*/config.json")])
     assert again in output
     assert json.loads((folder / "best_response.json").read_text()) == record
@@ -235,6 +249,48 @@ def test_along_training_an_interrupted_run_resumes_to_the_same_gains(ray_on_this
     assert [solution["env_steps"] for solution in record["solutions"]] == [half, 2 * half]
     assert "after 320 env steps" in output
     assert "after 640 env steps" in output
+
+
+def test_a_deviator_starts_where_it_is_told(small_run, tmp_path):
+    (checkpoint,), other = find_checkpoints(small_run), untrained(SMALL, tmp_path / "other" / "run")
+    starts = find_starts(small_run, ["frozen", "scratch", str(other)])
+    sweep = best_responses(small_run, ["firm_0"], [checkpoint], seeds=1, iterations=1, starts=starts)
+    assert [each.name for each in sweep.experiments] == [
+        "firm_0-checkpoint_000000",
+        "firm_0-checkpoint_000000-scratch",
+        "firm_0-checkpoint_000000-run",
+    ]
+    expected, own = hashes_in(checkpoint), []
+    for experiment in sweep.experiments:
+        trial = trial_of(experiment)
+        hashes = trial.env_runner.weights_hashes()
+        own.append(hashes.pop(DEVIATOR))
+        assert hashes == expected
+        trial.stop()
+    assert own[0] == expected["firm"]
+    assert own[2] == hashes_in(newest_checkpoint(other))["firm"]
+    assert len({*own}) == 3
+
+
+def test_a_start_that_does_not_fit_is_refused(small_run, tmp_path):
+    wider = untrained(SMALL.with_values({"learning.hidden_sizes": (16, 16)}), tmp_path / "wider" / "run")
+    for names in (["frozen", "frozen"], ["cold"], [str(wider)]):
+        with pytest.raises(ConfigError):
+            find_starts(small_run, names)
+
+
+def test_what_is_set_for_a_deviator_is_how_it_learns_and_nothing_else(small_run):
+    (checkpoint,) = find_checkpoints(small_run)
+    values = {
+        "learning.num_epochs": 3,
+        "curriculum.final_entropy_coeff": {"consumer": 0.1, "firm": 0.2, "planner": 0.3},
+    }
+    (experiment,) = best_responses(small_run, ["firm"], [checkpoint], 1, 2, values=values).experiments
+    assert experiment.learning.num_epochs == 3
+    assert experiment.curriculum.at(0).entropy_coeff["firm"] == 0.2
+    for key in ("economy.crra", "seed", "curriculum.total_env_steps", "learning.hidden_sizes", "planner.mode"):
+        with pytest.raises(ConfigError, match=key):
+            best_responses(small_run, ["firm"], [checkpoint], 1, 2, values={key: 1})
 
 
 @pytest.mark.parametrize(

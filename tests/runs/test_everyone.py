@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from analysis.gains import Solution, measure_each, table, words
-from rbc_rllib.best_response import best_responses, final_game, find_checkpoints, judge
+from rbc_rllib.best_response import best_responses, final_game, find_checkpoints
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig
 from rbc_rllib.play.seats import few_of, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.responses import judge
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import load_networks
 from tests.exact import exact_values, response_in
@@ -62,7 +63,7 @@ def test_others_deviate_in_every_economy_until_all_have(group, size, few):
 
 
 def test_frozen_policies_gain_nothing_and_agents_are_judged_one_by_one(tmp_path):
-    """A deviator that acts as its group does: the same episodes, so exactly nothing is gained by anybody."""
+    """A deviator that acts as its group does: the same episodes, so exactly nothing is gained but by less noise."""
     run = untrained(SMALL, tmp_path / "runs" / "run")
     (checkpoint,) = find_checkpoints(run)
     sweep = best_responses(run, ["each_firm", "each_consumer"], [checkpoint], seeds=1, iterations=1, episodes=8)
@@ -71,8 +72,10 @@ def test_frozen_policies_gain_nothing_and_agents_are_judged_one_by_one(tmp_path)
     for gain in json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]:
         size = {"each_firm": 3, "each_consumer": 6}[gain["deviator"]]
         assert len(gain["alone"]["agents"]) == size
-        assert all(each == {"mean": 0, "low": 0, "high": 0, "count": 1} for each in gain["alone"]["agents"].values())
-        assert gain["gain"]["mean"] == 0
+        assert gain["curve"] == {"frozen": [[0, 0.0]]}
+        assert gain["unconverged"] == {"mean": 0, "low": 0, "high": 0, "count": 1}
+        assert gain["temperature"] == gain["gain"]
+        assert gain["chosen"][0].startswith(("from frozen, after 0", "the frozen policy at temperature"))
     assert "each_firm: 3 agents were asked, each alone" in text
 
 
@@ -80,13 +83,25 @@ def test_an_agent_stays_by_its_own_validation_episodes(rng):
     before = rng.normal(10, 1, (40, 3))
     after = before[None] + np.array([1.0, -2.0, 4.0])
     gain = measure_each(
-        "each_firm", ["firm_0", "firm_1", "firm_2"], before, after, np.array([[1.0, -2.0, 4.0]]), [0], 0.0, ECONOMY
+        "each_firm",
+        ["firm_0", "firm_1", "firm_2"],
+        before,
+        after,
+        np.array([[1.0, -2.0, 4.0]]),
+        [0],
+        untrained=0.0,
+        size=20.0,
+        params=ECONOMY,
+        cooled=np.tile([0.5, 0.0, 1.0], (40, 1)),
     )
     means = {name: each.mean for name, each in gain.alone.agents.items()}
     assert means == pytest.approx({"firm_0": 1.0, "firm_1": 0.0, "firm_2": 4.0})
     assert gain.gain.mean == pytest.approx(5 / 3)
     assert gain.alone.largest == "firm_2"
-    assert gain.percent_of_reward.mean == pytest.approx(100 * (5 / 3) / before.mean())
+    assert gain.alone.nash_conv == pytest.approx(5.0)
+    assert gain.percent_of_reward.mean == pytest.approx(100 * (5 / 3) / 20.0)
+    assert gain.temperature.mean == pytest.approx(0.5)
+    assert gain.unconverged.mean == pytest.approx(5 / 3 - 0.5)
     solution = Solution("checkpoint_000001", 100, 0.0, (gain,))
     assert "firm_2 gains most, 4 [4, 4] a quarter" in words(solution)
     assert "each_firm" in table(solution)

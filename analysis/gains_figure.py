@@ -1,0 +1,69 @@
+"""Gains of agents asked alone against their traits, and of every deviator against the length of its training."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import COLORS, GREY, colors, new_figure, tidy
+from analysis.gains import Alone, Gain, Solution
+from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy.state import labor_disutilities
+
+
+def gains_figure(solution: Solution, params: EconomyParameters) -> Figure:
+    """A panel for each group whose agents were asked alone, and one for how gains grew while deviators learned."""
+    alone = [gain for gain in solution.gains if gain.alone]
+    figure = new_figure(5.2 * (1 + len(alone)), 3.6)
+    axes = figure.subplots(1, 1 + len(alone), squeeze=False)[0]
+    for ax, gain in zip(axes, alone, strict=False):
+        draw = draw_firms if gain.deviator == "each_firm" else draw_consumers
+        draw(gain, params, ax)
+    draw_curves(solution, axes[-1])
+    return figure
+
+
+def draw_firms(gain: Gain, params: EconomyParameters, ax: Axes) -> None:
+    """Each firm's gain against its labor elasticity, a colour for each initial capital."""
+    tidy(ax, "Gain of each firm alone", "% of the firms' mean absolute reward")
+    elasticities, capital = params.labor_elasticities, params.initial_capital
+    for color, kind in zip(COLORS, sorted(set(capital)), strict=False):
+        own = [k for k, each in enumerate(capital) if each == kind]
+        _points(gain, own, [elasticities[k] for k in own], ax, color, f"initial capital {kind:,.0f}")
+    ax.set_xlabel("labor elasticity of output", fontsize=9.5)
+    ax.legend(frameon=False, fontsize=8.5)
+
+
+def draw_consumers(gain: Gain, params: EconomyParameters, ax: Axes) -> None:
+    """Each consumer's gain against its disutility of labor."""
+    tidy(ax, "Gain of each consumer alone", "% of the consumers' mean absolute reward")
+    disutilities = labor_disutilities(params)
+    _points(gain, list(range(len(disutilities))), list(disutilities), ax, COLORS[0])
+    ax.set_xlabel("disutility of labor, utility an hour", fontsize=9.5)
+
+
+def draw_curves(solution: Solution, ax: Axes) -> None:
+    """The gain of every deviator on validation episodes against the iterations that it has learned."""
+    tidy(ax, "Gain against length of training", "% of the group's mean absolute reward")
+    lines = [(gain, start) for gain in solution.gains if gain.size for start in gain.curve]
+    shown = {f"{gain.deviator} from {start}": (gain, start) for gain, start in lines}
+    for name, color in colors(list(shown)).items():
+        gain, start = shown[name]
+        lengths, gains = zip(*gain.curve[start], strict=True)
+        percent = [100 * each / gain.size for each in gains]
+        ax.plot([0, *lengths], [0.0, *percent] if start == "frozen" else [float("nan"), *percent], color=color)
+        ax.plot(lengths, percent, "o", color=color, markersize=4, label=name.removesuffix(" from frozen"))
+    ax.axhline(0, color=GREY, linewidth=0.8)
+    ax.set_xlabel("iterations of the deviator's training", fontsize=9.5)
+    if shown:
+        ax.legend(frameon=False, fontsize=8.5)
+
+
+def _points(gain: Gain, agents: list[int], traits: list[float], ax: Axes, color: str, label: str | None = None) -> None:
+    """Gains in percent with their intervals."""
+    assert isinstance(gain.alone, Alone)
+    all_gains = [gain.percent(each) for each in gain.alone.agents.values()]
+    known = [(trait, own) for trait, k in zip(traits, agents, strict=True) if (own := all_gains[k])]
+    means = [own.mean for _, own in known]
+    spread = [[max(0.0, own.mean - own.low) for _, own in known], [max(0.0, own.high - own.mean) for _, own in known]]
+    at = [trait for trait, _ in known]
+    ax.errorbar(at, means, yerr=spread, fmt="o", color=color, markersize=4, elinewidth=0.8, label=label)
+    ax.axhline(0, color=GREY, linewidth=0.8)
