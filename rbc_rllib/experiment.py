@@ -47,6 +47,35 @@ class Learning(Settings):
     observation_encodings: tuple[Encoding, ...] = Field(ENCODINGS, min_length=1)
 
 
+class Refinement(Settings):
+    """What may bring learned policies closer to an equilibrium, beside the cooling of the curriculum; off by default.
+
+    An update is one batch. `EconomyPPO` heeds them; RLlib's own PPO does not.
+    """
+
+    # The policies that checkpoints keep are averages of all their weights, average += (1 - weight_average) * (weights -
+    # average) in each update; those that learn are not. 0: there is no average.
+    weight_average: float = Field(0.0, ge=0, lt=1)
+    # Of KL(policy || magnet) in the loss, the magnet a copy of the policy that goes `magnet_rate` of the way to it in
+    # each update: magnetic mirror descent (Sokota et al., 2023). Not for a planner who announces.
+    magnet_coeff: NonNegativeFloat = 0.0
+    magnet_rate: float = Field(0.05, gt=0, le=1)
+    # Share of training from which advantages are standardised for each firm by itself, so that firms of little capital
+    # weigh as much as the others; None: never.
+    own_advantages_from: float | None = Field(None, ge=0, le=1)
+    # From that share of training on, batches and minibatches are so many times as large, and as many times rarer.
+    batch_growth: PositiveInt = 1
+    batch_growth_from: float = Field(0.6, ge=0, le=1)
+
+    def own_advantages(self, progress: float) -> bool:
+        """Whether each firm's advantages are standardised by themselves at this share of training."""
+        return self.own_advantages_from is not None and progress >= self.own_advantages_from
+
+    def batches(self, progress: float) -> int:
+        """How many times as large as at the start batches are."""
+        return self.batch_growth if progress >= self.batch_growth_from else 1
+
+
 class Resources(Settings):
     """Ray's resources for one trial, named as in RLlib. With 0 runners or learners the trial's process does it."""
 
@@ -123,6 +152,7 @@ class ExperimentConfig(Settings):
     planner: Planner = Planner()
     curriculum: Curriculum = Curriculum()
     learning: Learning = Learning()
+    refinement: Refinement = Refinement()
     resources: Resources = Resources()
     deviation: Deviation | None = None  # None: everybody learns, as the curriculum says
     evaluation_episodes: PositiveInt = 64  # held-out episodes after training

@@ -13,7 +13,7 @@ from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.training.algorithm import EconomyPPO
-from rbc_rllib.training.checkpoints import TrainingState, describe, initial_weights, weights_hash
+from rbc_rllib.training.checkpoints import TrainingState, describe, initial_weights, save_averages, weights_hash
 from rbc_rllib.training.config import algorithm_config
 from rbc_rllib.training.metric_keys import ECONOMY, LEARNING, PENALTY_INCREASE
 
@@ -116,6 +116,8 @@ class Trial(EconomyPPO):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """RLlib's files, and then what `training.checkpoints` says of them."""
         super().save_checkpoint(checkpoint_dir)
+        averages = self.learner_group.foreach_learner(lambda learner: learner.kept_weights()).result_or_errors[0].get()
+        save_averages(Path(checkpoint_dir), self.experiment, averages)
         state = TrainingState(self.env_steps, PenaltyAnnealing.penalty_increase(self))
         describe(Path(checkpoint_dir), state, self.learner_group.get_weights())
 

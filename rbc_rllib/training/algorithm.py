@@ -67,7 +67,9 @@ class EconomyPPO(PPO):
         if batch is None:
             return
         rows_per_learner = batch.env_steps() // max(1, config.num_learners)
-        minibatches = math.ceil(rows_per_learner / config.minibatch_size) if config.minibatch_size else 1
+        growth = config.experiment.refinement.batches(config.experiment.curriculum.progress(env_steps))
+        minibatch_size = config.minibatch_size and growth * config.minibatch_size
+        minibatches = math.ceil(rows_per_learner / minibatch_size) if minibatch_size else 1
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             results = self.learner_group.update(
                 batch=batch,
@@ -78,10 +80,10 @@ class EconomyPPO(PPO):
                     ),
                 },
                 num_epochs=config.num_epochs,
-                minibatch_size=config.minibatch_size,
+                minibatch_size=minibatch_size,
                 shuffle_seed=stream_seed(config.seed or 0, SHUFFLE, env_steps),
                 # Learners with unequal numbers of minibatches would wait for each other forever.
-                num_total_minibatches=minibatches * config.num_epochs if config.minibatch_size else 0,
+                num_total_minibatches=minibatches * config.num_epochs if minibatch_size else 0,
             )
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self._check_finite()

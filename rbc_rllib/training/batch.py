@@ -11,8 +11,13 @@ from rbc_rllib.play.rollout import Experience, Rollout, advantages
 from rbc_rllib.training.rllib_internals import MultiAgentBatch, Postprocessing, SampleBatch
 
 
-def batch_of(rollout: Rollout, experiment: ExperimentConfig, on_host: bool = False) -> MultiAgentBatch:
-    """The rows of every recorded policy, E x T of them, economy-major; in NumPy where they leave this process."""
+def batch_of(
+    rollout: Rollout, experiment: ExperimentConfig, on_host: bool = False, own_advantages: bool = False
+) -> MultiAgentBatch:
+    """The rows of every recorded policy, E x T of them, economy-major; in NumPy where they leave this process.
+
+    With `own_advantages`, those of each firm are standardised by themselves.
+    """
 
     def rows(values: torch.Tensor) -> Any:
         flat = values.flatten(0, 1)
@@ -22,12 +27,16 @@ def batch_of(rollout: Rollout, experiment: ExperimentConfig, on_host: bool = Fal
     policies = {}
     for policy, experience in rollout.experience.items():
         observations = {name: rows(values) for name, values in experience.observations.items()}
-        columns = {name: rows(values) for name, values in _columns(experience, experiment, policy).items()}
+        whole_group = policy == "firm" and experiment.deviation is None  # whose agents are the same in all economies
+        computed = _columns(experience, experiment, policy, by_agent=own_advantages and whole_group)
+        columns = {name: rows(values) for name, values in computed.items()}
         policies[policy] = SampleBatch({Columns.OBS: {"shared": shared, **observations}, **columns})
     return MultiAgentBatch(policies, env_steps=len(shared))
 
 
-def _columns(experience: Experience, experiment: ExperimentConfig, policy: str) -> dict[str, torch.Tensor]:
+def _columns(
+    experience: Experience, experiment: ExperimentConfig, policy: str, by_agent: bool = False
+) -> dict[str, torch.Tensor]:
     """What the loss reads: advantages standardised over the batch, by generalised advantage estimation.
 
     Every choice of a plan that was announced before the first quarter is credited with the whole episode.
@@ -38,11 +47,13 @@ def _columns(experience: Experience, experiment: ExperimentConfig, policy: str) 
         gained = rewards.sum(1, keepdim=True) - experience.values
     else:
         gained = advantages(rewards, experience.values, learning.discount, learning.gae_lambda)
+    over = (0, 1) if by_agent else (0, 1, 2)
+    spread = gained.std(over, correction=0, keepdim=True).clamp(min=1e-4)
     return {
         Columns.ACTIONS: experience.actions,
         Columns.ACTION_LOGP: experience.action_logp,
         # RLlib builds the old distribution from it even where no KL loss needs one.
         Columns.ACTION_DIST_INPUTS: rewards.new_empty((*rewards.shape, 0)),
-        Postprocessing.ADVANTAGES: (gained - gained.mean()) / gained.std(correction=0).clamp(min=1e-4),
+        Postprocessing.ADVANTAGES: (gained - gained.mean(over, keepdim=True)) / spread,
         Postprocessing.VALUE_TARGETS: gained + experience.values,
     }

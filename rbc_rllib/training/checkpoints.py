@@ -21,6 +21,9 @@ from rbc_rllib.settings import ConfigError
 NETWORKS = Path("learner_group") / "learner" / "rl_module"
 """Where RLlib keeps the networks of an algorithm, a folder for each policy."""
 
+AVERAGES = Path("averages")
+"""Where averages of a run's weights are, a folder for each policy, if it keeps some: these are then its networks."""
+
 STATE_FILE = "checkpoint.json"
 
 Weights = Mapping[str, Mapping[str, Any]]
@@ -106,8 +109,17 @@ def initial_weights(experiment: ExperimentConfig) -> Weights:
 
 
 def network_folder(checkpoint: Path, policy: str) -> Path:
-    """Where a checkpoint keeps the network of `policy`."""
-    return checkpoint.absolute() / NETWORKS / policy
+    """Where a checkpoint keeps the network of `policy` that is judged and deviated from."""
+    average = checkpoint.absolute() / AVERAGES / policy
+    return average if average.is_dir() else checkpoint.absolute() / NETWORKS / policy
+
+
+def save_averages(checkpoint: Path, experiment: ExperimentConfig, averages: Weights) -> None:
+    """Add averaged weights to a checkpoint, which are its networks from then on."""
+    modules = untrained_modules(experiment, seed=0) if averages else {}
+    for policy, module in modules.items():
+        module.set_state(dict(averages[policy]))
+        module.save_to_path(checkpoint.absolute() / AVERAGES / policy)
 
 
 def weights_hash(state: Mapping[str, Any]) -> str:

@@ -145,10 +145,11 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             self._generator.manual_seed(stream_seed(self._seed or 0, self.worker_index, env_steps))
         per_rollout = economy.num_envs * economy.params.episode_length
         wanted = num_episodes * economy.params.episode_length if num_episodes else num_timesteps or per_rollout
-        frozen = self.experiment.frozen_policies
+        frozen, refinement = self.experiment.frozen_policies, self.experiment.refinement
         remote = self.worker_index > 0 or self.config.num_learners > 0
+        progress = self.experiment.curriculum.progress(env_steps or 0)
         batches = []
-        for _rollout in range(-(-wanted // per_rollout)):
+        for _rollout in range(-(-wanted // per_rollout) * refinement.batches(progress)):
             start = time.perf_counter()
             rollout = play(
                 economy,
@@ -157,7 +158,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
                 recorded=[policy for policy in self.experiment.policies if policy not in frozen],
                 trained_consumers=self.experiment.learning.trained_consumers,
             )
-            batches.append(batch_of(rollout, self.experiment, on_host=remote))
+            own_advantages = refinement.own_advantages(progress)
+            batches.append(batch_of(rollout, self.experiment, remote, own_advantages))
             self._log(rollout, env_steps or 0, time.perf_counter() - start)
         make_callback(
             "on_sample_end",

@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Collection, Iterator
+from copy import deepcopy
 from typing import Any
 
 import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core.columns import Columns
 
+from rbc_rllib.play.distribution import MultiHeadCategorical
+from rbc_rllib.play.modules import GroupModule, PlanModule
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.training.rllib_internals import (
     MinibatchingLearner,
@@ -14,6 +18,9 @@ from rbc_rllib.training.rllib_internals import (
     SampleBatch,
     set_entropy_coefficient,
 )
+
+SLOW_COPIES = "slow_copies"
+"""Their name in a learner's state."""
 
 
 class StagedLearner(PPOTorchLearner):
@@ -37,13 +44,61 @@ class StagedLearner(PPOTorchLearner):
 class EconomyLearner(StagedLearner, MinibatchingLearner):
     """Loss, gradients, schedules and metrics are RLlib's own; optimizers are fused, and minibatches cut from tensors.
 
-    `update` takes one argument more, `shuffle_seed`, which fixes the order of rows, in remote learners too.
+    `update` takes one argument more, `shuffle_seed`, which fixes the order of rows, in remote learners too. Where the
+    experiment's `Refinement` says so, copies of the networks follow them slowly: averages, which checkpoints keep, and
+    magnets, to which the loss pulls.
     """
 
     def build(self) -> None:
         """Build the networks and optimizers; in a process that may have been started for this learner."""
         prepare_process(self.config.experiment.resources.torch_threads)
         super().build()
+        refinement = self.config.experiment.refinement
+        modules = {policy: self.module[policy].unwrapped() for policy in self.config.experiment.policies}
+        uncertain = {policy: module for policy, module in modules.items() if not isinstance(module, PlanModule)}
+        self.averages = _frozen_copies(modules) if refinement.weight_average else {}
+        self.magnets = _frozen_copies(uncertain) if refinement.magnet_coeff else {}
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
+    ) -> torch.Tensor:
+        """RLlib's PPO loss, and magnet_coeff * KL(policy || magnet), mean over the batch."""
+        loss = super().compute_loss_for_module(module_id=module_id, config=config, batch=batch, fwd_out=fwd_out)
+        magnet = self.magnets.get(module_id)
+        if magnet is None:
+            return loss
+        with torch.no_grad():
+            seen = batch[Columns.OBS]
+            pull = MultiHeadCategorical(magnet.logits(seen, magnet.trunk(seen)), magnet.head_sizes)
+        own = MultiHeadCategorical(fwd_out[Columns.ACTION_DIST_INPUTS], magnet.head_sizes)
+        return loss + self.config.experiment.refinement.magnet_coeff * own.kl(pull).mean()
+
+    @torch.no_grad()
+    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """Let the copies follow."""
+        super().after_gradient_based_update(timesteps=timesteps)
+        refinement = self.config.experiment.refinement
+        for copies, share in ((self.averages, 1 - refinement.weight_average), (self.magnets, refinement.magnet_rate)):
+            for policy, copy in copies.items():
+                torch._foreach_lerp_(list(copy.parameters()), list(self.module[policy].parameters()), share)
+
+    def kept_weights(self) -> dict[str, Any]:
+        """The weights, by policy, that a checkpoint keeps beside those that learn; empty without averages."""
+        return _states(self.averages)
+
+    def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's state, and the slow copies."""
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component(SLOW_COPIES, components, not_components):
+            state[SLOW_COPIES] = [_states(self.averages), _states(self.magnets)]
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """RLlib's state, and the slow copies."""
+        super().set_state(state)
+        for copies, states in zip((self.averages, self.magnets), state.get(SLOW_COPIES, ()), strict=False):
+            for policy, copy in copies.items():
+                copy.set_state(states[policy])
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Adam in one kernel for all parameters of a policy."""
@@ -61,6 +116,14 @@ class EconomyLearner(StagedLearner, MinibatchingLearner):
         """`count` minibatches, or those of all epochs where it is 0."""
         count = count or num_epochs * math.ceil(_length(batch) / size)
         return minibatches(batch, size, count, torch.Generator(self.device).manual_seed(seed))
+
+
+def _frozen_copies(modules: dict[str, GroupModule]) -> dict[str, GroupModule]:
+    return {policy: deepcopy(module).requires_grad_(False) for policy, module in modules.items()}
+
+
+def _states(copies: dict[str, GroupModule]) -> dict[str, Any]:
+    return {policy: copy.get_state() for policy, copy in copies.items()}
 
 
 def minibatches(batch: MultiAgentBatch, size: int, count: int, generator: torch.Generator) -> Iterator[MultiAgentBatch]:
