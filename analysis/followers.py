@@ -29,7 +29,7 @@ def follower_gains(trial: Trial) -> dict[str, dict[str, Any]]:
 
 
 def percent_gain(trial: Trial, deviator: str) -> Interval | None:
-    """The gain in percent of the group's mean reward (its size), with its interval over episodes; None if unknown."""
+    """The gain in percent of the group's mean absolute reward, with its interval over episodes; None if unknown."""
     record = follower_gains(trial).get(deviator, {}).get("percent_of_reward")
     return record and Interval(**record)
 
@@ -37,7 +37,7 @@ def percent_gain(trial: Trial, deviator: str) -> Interval | None:
 def followers_table(trials: Sequence[Trial]) -> str:
     """One row a follower who was asked in any of the trials, one column a trial; Markdown."""
     gains = {trial.label: follower_gains(trial) for trial in trials}
-    lines = [["gains at least, % of the group's mean reward", *gains]]
+    lines = [["gains at least, % of the group's mean absolute reward", *gains]]
     for deviator, words in FOLLOWERS.items():
         if any(deviator in own for own in gains.values()):
             cells = [bounded(percent_gain(trial, deviator), "{:.1f}".format) for trial in trials]

@@ -91,6 +91,14 @@ def t_interval(values: Sequence[float] | numpy.ndarray, confidence: float = CONF
     return Interval(mean, mean - half, mean + half, values.size)
 
 
+def proportion_interval(hits: int, count: int, confidence: float = CONFIDENCE) -> Interval:
+    """The share of `hits` among `count` trials and its Wilson (1927) score interval; no bounds for none."""
+    if not count:
+        return Interval(nan, nan, nan, 0)
+    bounds = stats.binomtest(hits, count).proportion_ci(confidence, method="wilson")
+    return Interval(hits / count, float(bounds.low), float(bounds.high), count)
+
+
 def crossed_interval(
     values: numpy.ndarray,
     rng: numpy.random.Generator,

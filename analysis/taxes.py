@@ -89,8 +89,8 @@ class Treatment:
         return t_interval(seed_values(self.trials, "firm_reward"))
 
     def follower_gain(self, deviator: str) -> Interval | None:
-        """What `deviator` gains at least, in percent of its group's mean reward: mean over the trials that were asked,
-        with its 95% Student t interval; None where none was."""
+        """What `deviator` gains at least, in percent of its group's mean absolute reward: mean over the trials that
+        were asked, with its 95% Student t interval; None where none was."""
         gains = [gain.mean for trial in self.trials if (gain := percent_gain(trial, deviator))]
         return t_interval(gains) if gains else None
 

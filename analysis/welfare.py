@@ -86,7 +86,7 @@ def gains_table(comparison: Comparison) -> str:
         gains = [each.follower_gain(deviator) for deviator in FOLLOWERS]
         if any(gains):
             lines.append([each.name, *(PERCENT.text(g.mean, g.low, g.high) if g else "-" for g in gains)])
-    return markdown([["gains at least, % of mean reward", *FOLLOWERS.values()], *lines]) if lines else ""
+    return markdown([["gains at least, % of mean absolute reward", *FOLLOWERS.values()], *lines]) if lines else ""
 
 
 def commitment_words(comparison: Comparison, learned: Treatment) -> list[str]:
@@ -197,7 +197,7 @@ def _note(comparison: Comparison) -> str:
 def _note_on_gains() -> str:
     return (
         "Gains are what followers found who trained anew while all others kept their policies: lower bounds, in percent"
-        f" of (the size of) their group's mean reward, means over seeds with their {CONFIDENCE:.0%} Student t interval."
+        f" of their group's mean absolute reward, means over seeds with their {CONFIDENCE:.0%} Student t interval."
         " In an equilibrium nobody gains."
     )
 

@@ -99,7 +99,7 @@ def test_the_comparison_of_taxes_shows_gains_over_seeds_and_what_commitment_is_w
     assert comparison.worth_of_commitment(discretion, "consumer") is None
     text = welfare_text(comparison)
     assert "What it is worth to commit: schedule against discretion" in text
-    assert "gains at least, % of mean reward" in text
+    assert "gains at least, % of mean absolute reward" in text
     assert json.loads(json.dumps(comparison.record()))["treatments"]["schedule"]["follower_gains_percent"].keys() == {
         "each_firm"
     }

@@ -24,6 +24,7 @@ from rbc_rllib.settings import ConfigError
 from tests.small import SMALL
 
 NAMES = ["quickstart", "smoke", "open_economy", "closed_economy", "tax_baselines", "curriculum_search"]
+NAMES += ["equilibrium_study", "curriculum_ablation"]
 
 
 def drawn(sweep: Sweep, times: int = 1) -> list[dict]:

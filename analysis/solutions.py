@@ -1,0 +1,241 @@
+"""What different ways to learn end in: how often economies live, how well, and how far from an equilibrium.
+
+    python -m analysis.solutions results/equilibrium_study
+    python -m analysis.solutions results/curriculum_ablation --out docs/curriculum
+
+Reads the finished trials of one or more experiment folders, and the best responses to them that lie beside. Prints, and
+writes into the first FOLDER or DIR, a row for each treatment: `solutions.md`, `solutions.json` and `solutions.png`. An
+earlier table there is replaced.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import COLORS, colors, new_figure, save, tidy
+from analysis.followers import FOLLOWERS, follower_gains, percent_gain
+from analysis.intervals import CONFIDENCE, Interval, bounded, proportion_interval, t_interval
+from analysis.metrics import TRIVIAL_FROM, indicator, verdict
+from analysis.quantities import BY_NAME
+from analysis.results import Trial, by_treatment, load_trials
+from analysis.writing import markdown, plain
+from rbc_rllib.settings import ConfigError, refused
+
+REWARDS = ("consumer_reward", "firm_reward")
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """The finished trials of one treatment, a seed each."""
+
+    name: str
+    trials: tuple[Trial, ...]
+
+    @property
+    def living(self) -> tuple[Trial, ...]:
+        """Those whose economy is not trivial."""
+        return tuple(trial for trial in self.trials if verdict(trial) != "trivial")
+
+    @property
+    def dead_share(self) -> Interval:
+        """The share of trivial trials with its Wilson interval."""
+        return proportion_interval(len(self.trials) - len(self.living), len(self.trials))
+
+    def reward(self, name: str) -> Interval:
+        """A reward a quarter, mean over the living with its Student t interval."""
+        return t_interval([indicator(trial, name) for trial in self.living])
+
+    def gain(self, deviator: str) -> Interval | None:
+        """What a follower gains at least, in percent of its group's mean absolute reward; over the living."""
+        gains = [gain.mean for trial in self.living if (gain := percent_gain(trial, deviator))]
+        return t_interval(gains) if gains else None
+
+    def temperature(self, deviator: str) -> Interval | None:
+        """What of that the frozen policies themselves gain with less noise."""
+        return self._of_records(deviator, lambda gain: (gain.get("temperature") or {}).get("mean"))
+
+    def largest(self, deviator: str) -> Interval | None:
+        """What the agent gains that gains most alone, by validation episodes."""
+        return self._of_records(deviator, lambda gain: gain["alone"] and gain["alone"]["agents"][_most(gain)]["mean"])
+
+    def _of_records(self, deviator: str, part: Any) -> Interval | None:
+        records = [follower_gains(trial).get(deviator) for trial in self.living]
+        gains = [100 * own / gain["size"] for gain in records if gain and (own := part(gain)) is not None]
+        return t_interval(gains) if gains else None
+
+    @property
+    def alive_after(self) -> Interval:
+        """The share of training after which the economies of the living were never trivial again."""
+        return t_interval([alive_after(trial) for trial in self.living])
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return plain(
+            {
+                "trials": len(self.trials),
+                "dead_share": self.dead_share.record(),
+                "alive_after": self.alive_after.record(),
+                **{name: self.reward(name).record() for name in REWARDS},
+                "gains_percent": {name: each.record() for name in FOLLOWERS if (each := self.gain(name))},
+                "temperature_percent": {name: each.record() for name in FOLLOWERS if (each := self.temperature(name))},
+                "largest_percent": {name: each.record() for name in FOLLOWERS if (each := self.largest(name))},
+            }
+        )
+
+
+def _most(gain: dict[str, Any]) -> str:
+    return gain["alone"]["largest"]
+
+
+def alive_after(trial: Trial) -> float:
+    """The share of its training after which a trial's economies were never trivial again; NaN where nobody knows."""
+    steps, shares = trial.progress["env_steps"], trial.progress.get("economy/trivial_share")
+    if shares is None or steps.empty:
+        return math.nan
+    dead = steps[shares >= TRIVIAL_FROM]
+    return float(dead.max() / steps.max()) if len(dead) else 0.0
+
+
+def solutions_of(trials: Sequence[Trial]) -> list[Solutions]:
+    """By treatment; raises `ConfigError` where no trial is finished."""
+    finished = [trial for trial in trials if trial.finished]
+    if not finished:
+        rule = "none of the trials there is finished and evaluated"
+        raise ConfigError("FOLDER", [trial.label for trial in trials], rule, "finish the sweep with --resume")
+    return [Solutions(name, tuple(members)) for name, members in by_treatment(finished).items()]
+
+
+def living_table(solutions: Sequence[Solutions]) -> str:
+    """One row a treatment: how many seeds died, what the living earn, and when they came alive."""
+    lines = [["treatment", "seeds", "dead", *(BY_NAME[name].title for name in REWARDS), "alive after"]]
+    for each in solutions:
+        rewards = [each.reward(name) for name in REWARDS]
+        texts = [
+            BY_NAME[name].text(own.mean, own.low, own.high) if own.count else "-"
+            for name, own in zip(REWARDS, rewards, strict=True)
+        ]
+        after = bounded(each.alive_after, "{:.0%}".format) if each.living else "-"
+        lines.append(
+            [each.name, str(len(each.trials)), bounded(each.dead_share, "{:.0%}".format), *texts, after],
+        )
+    return markdown(lines)
+
+
+def gains_table(solutions: Sequence[Solutions]) -> str:
+    """One row a treatment whose followers were asked: mean gains, the largest one of a single agent, temperature."""
+    lines = []
+    for each in solutions:
+        if not any(each.gain(deviator) for deviator in FOLLOWERS):
+            continue
+        cells = []
+        for deviator in FOLLOWERS:
+            cells.append(_percent(each.gain(deviator)))
+            if deviator.startswith("each"):
+                cells += [_percent(each.largest(deviator)), _percent(each.temperature(deviator))]
+        lines.append([each.name, *cells])
+    head = ["gains at least, %"]
+    for deviator, words in FOLLOWERS.items():
+        head += [words, *(["the largest", "temperature"] if deviator.startswith("each") else [])]
+    return markdown([head, *lines]) if lines else ""
+
+
+def _percent(gain: Interval | None) -> str:
+    return bounded(gain, "{:.1f}".format)
+
+
+def solutions_text(solutions: Sequence[Solutions]) -> str:
+    """Tables and words, in Markdown."""
+    parts = [
+        living_table(solutions),
+        f"Dead: trivial on held-out episodes, with the {CONFIDENCE:.0%} Wilson interval. Rewards are means over the"
+        f" living seeds with their {CONFIDENCE:.0%} Student t interval; alive after: the share of training after which"
+        " they were never trivial again.",
+    ]
+    if gains := gains_table(solutions):
+        parts += [
+            gains,
+            "Gains are lower bounds, by training one deviator anew while all others stay, in percent of the mean"
+            " absolute reward of the group's agents; means over the living seeds that were asked, with their"
+            f" {CONFIDENCE:.0%} Student t interval. The largest: of the agents asked alone. Temperature: what of the"
+            " mean gain the policies have by acting with less noise.",
+        ]
+    return "\n\n".join(parts)
+
+
+def draw_rewards(solutions: Sequence[Solutions], ax: Axes) -> None:
+    """Consumer reward of every seed, a cross where its economy is dead."""
+    tidy(ax, "Consumer reward", "")
+    for place, each in enumerate(solutions):
+        for trial in each.trials:
+            dead = trial not in each.living
+            at = indicator(trial, "consumer_reward")
+            ax.plot(at, place, "x" if dead else "o", color=COLORS[1] if dead else COLORS[0], alpha=0.7, markersize=6)
+    ax.set_xlabel(BY_NAME["consumer_reward"].unit, fontsize=9.5)
+
+
+def draw_gains(solutions: Sequence[Solutions], ax: Axes) -> None:
+    """The gain of each kind of follower, mean over seeds and interval."""
+    tidy(ax, "What leaving gains", "")
+    palette = colors(list(FOLLOWERS))
+    for number, (deviator, words) in enumerate(FOLLOWERS.items()):
+        places, shift = [], 0.16 * (number - 1.5)
+        for place, each in enumerate(solutions):
+            if gain := each.gain(deviator):
+                places.append(place)
+                ax.plot(gain.mean, place + shift, "o", color=palette[deviator], markersize=5)
+                if gain.known:
+                    ax.plot([gain.low, gain.high], [place + shift] * 2, color=palette[deviator], linewidth=1.5)
+        if places:
+            ax.plot([], [], "o", color=palette[deviator], label=words)
+            ax.legend(frameon=False, fontsize=8.5)
+    ax.set_xlabel("% of the group's mean absolute reward", fontsize=9.5)
+
+
+def solutions_figure(solutions: Sequence[Solutions]) -> Figure:
+    """Rewards beside gains, a line a treatment."""
+    figure = new_figure(12, 1.6 + 0.5 * len(solutions))
+    left, right = figure.subplots(1, 2, sharey=True)
+    draw_rewards(solutions, left)
+    draw_gains(solutions, right)
+    for ax in (left, right):
+        ax.grid(axis="x", color="0.92", linewidth=0.8)
+    left.set_yticks(range(len(solutions)), [each.name for each in solutions])
+    left.set_ylim(len(solutions) - 0.5, -0.5)
+    right.tick_params(labelleft=False)
+    return figure
+
+
+def write_solutions(trials: Sequence[Trial], out: Path) -> str:
+    """Writes the tables into `out` and returns them; raises `ConfigError` where there is nothing to tell."""
+    solutions = solutions_of(trials)
+    text = solutions_text(solutions)
+    out.mkdir(parents=True, exist_ok=True)
+    record = json.dumps({each.name: each.record() for each in solutions}, indent=2, allow_nan=False)
+    (out / "solutions.json").write_text(record + "\n")
+    (out / "solutions.md").write_text(f"# Solutions\n\n{text}\n\n![Rewards and gains](solutions.png)\n")
+    save(solutions_figure(solutions), out / "solutions.png")
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.solutions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="results/<experiment>, several pooled")
+    parser.add_argument("--out", type=Path, help="where to write the tables (default: into the first FOLDER)")
+    chosen = parser.parse_args(arguments)
+    with refused(parser):
+        trials = {trial.path.resolve(): trial for folder in chosen.folders for trial in load_trials(folder)}
+        print(write_solutions(list(trials.values()), chosen.out or chosen.folders[0]))
+
+
+if __name__ == "__main__":
+    main()

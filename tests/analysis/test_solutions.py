@@ -1,0 +1,94 @@
+"""Dead and living seeds, and what leaving them gains, by treatment."""
+
+import json
+
+import numpy as np
+import pandas
+import pytest
+
+from analysis.intervals import proportion_interval
+from analysis.results import load_trials
+from analysis.solutions import alive_after, main, solutions_of
+from rbc_rllib.settings import ConfigError
+from tests.analysis.samples import DEAD, LIVING, write_trial
+
+
+def gain(deviator: str, mean: float, temperature: float, agents: dict[str, float] | None = None) -> dict:
+    interval = {"low": 0.0, "high": 1.0, "count": 1}
+    alone = agents and {
+        "agents": {name: interval | {"mean": each} for name, each in agents.items()},
+        "largest": max(agents, key=agents.__getitem__),
+    }
+    return {
+        "deviator": deviator,
+        "size": 200.0,
+        "percent_of_reward": interval | {"mean": mean / 2},
+        "temperature": interval | {"mean": temperature},
+        "alone": alone,
+    }
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two treatments: one of two living seeds, one of a living and a dead one; two trials were asked."""
+    folder = tmp_path / "study"
+    for name, seed, own in (("plain", 0, LIVING), ("plain", 1, DEAD), ("cooled", 0, LIVING), ("cooled", 1, LIVING)):
+        richer = own | {"consumer_reward": own["consumer_reward"] + seed} if own is LIVING else own
+        trial = write_trial(folder, name, seed, richer)
+        if name == "cooled":
+            gains = [gain("firm", 8.0 + seed, 2.0), gain("each_firm", 4.0, 1.0, {"firm_0": 2.0, "firm_1": 6.0})]
+            answers = tmp_path / f"best_response-study-{trial.name}"
+            answers.mkdir()
+            (answers / "best_response.json").write_text(json.dumps({"solutions": [{"gains": gains}]}))
+    return folder
+
+
+def test_dead_seeds_are_counted_and_left_out_of_the_rewards_of_the_living(study):
+    cooled, plain = solutions_of(load_trials(study))
+    assert (plain.name, len(plain.living), plain.dead_share.mean) == ("plain", 1, 0.5)
+    assert plain.reward("consumer_reward").mean == 2.5
+    assert not plain.reward("consumer_reward").known
+    assert cooled.reward("consumer_reward").mean == pytest.approx(3.0)
+    assert (cooled.dead_share.mean, cooled.dead_share.low) == (0.0, 0.0)
+    assert cooled.dead_share.high > 0.5
+
+
+def test_gains_are_in_percent_with_the_largest_and_what_of_them_is_temperature(study):
+    cooled, plain = solutions_of(load_trials(study))
+    assert cooled.gain("firm").mean == pytest.approx(4.25)
+    assert cooled.temperature("firm").mean == pytest.approx(1.0)
+    assert cooled.largest("each_firm").mean == pytest.approx(3.0)
+    assert cooled.gain("consumer") is None
+    assert plain.gain("firm") is None
+
+
+def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, tmp_path):
+    main([str(study), "--out", str(tmp_path / "out")])
+    text = capsys.readouterr().out
+    assert "50% [9%, 91%]" in text
+    record = json.loads((tmp_path / "out" / "solutions.json").read_text())
+    assert record["cooled"]["largest_percent"]["each_firm"]["mean"] == pytest.approx(3.0)
+    assert record["plain"]["gains_percent"] == {}
+    assert (tmp_path / "out" / "solutions.png").stat().st_size > 10_000
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len({line.count("|") for line in lines if "dead" in line or "plain" in line}) == 1
+    unfinished = tmp_path / "unfinished"
+    write_trial(unfinished, "plain", 0, LIVING, evaluated=False)
+    with pytest.raises(ConfigError, match="none of the trials there is finished"):
+        solutions_of(load_trials(unfinished))
+
+
+def test_an_economy_is_alive_from_when_it_is_never_trivial_again(study):
+    trial = load_trials(study)[0]
+    shares = [1.0, 0.2, 0.9, 0.1, 0.0]
+    curve = pandas.DataFrame({"env_steps": 100 * np.arange(1, 6), "economy/trivial_share": shares})
+    object.__setattr__(trial, "progress", curve)
+    assert alive_after(trial) == pytest.approx(0.6)
+    object.__setattr__(trial, "progress", curve.assign(**{"economy/trivial_share": 0.0}))
+    assert alive_after(trial) == 0.0
+
+
+@pytest.mark.parametrize(("hits", "count", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634)])
+def test_wilson_intervals_of_known_shares(hits, count, low, high):
+    interval = proportion_interval(hits, count)
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((hits / count, low, high), abs=1e-4)

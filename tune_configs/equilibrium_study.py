@@ -1,0 +1,32 @@
+"""What brings learned policies closer to an equilibrium, with discretion and with an announced schedule: three seeds.
+
+Each treatment changes one thing of how agents learn; followers are asked in the end what leaving would gain them. One
+seed after the other, so that an interrupted sweep holds whole comparisons; `python -m analysis.solutions` tabulates it.
+"""
+
+from typing import Any
+
+from rbc_rllib.economy import GROUPS, Planner
+from rbc_rllib.experiment import ExperimentConfig, Sweep
+
+SEEDS = (0, 1, 2)
+MODES = ("schedule", "discretion")
+TREATMENTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "not_cooled": {"curriculum.cooled_entropy_coeff": None},
+    "cold": {"curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS, 0.005)},
+    "averaged": {"refinement.weight_average": 0.99},
+    "own_advantages": {"refinement.own_advantages_from": 0.6},
+    "magnet": {"refinement.magnet_coeff": 0.05},
+    "large_batches": {"refinement.batch_growth": 4},
+}
+
+SWEEP = Sweep(
+    experiments=tuple(
+        ExperimentConfig(name=f"{mode}_{name}", seed=seed, planner=Planner(mode=mode)).with_values(values)
+        for seed in SEEDS
+        for mode in MODES
+        for name, values in TREATMENTS.items()
+    ),
+    deviators=("firm", "consumer", "each_firm", "each_consumer"),
+)
