@@ -17,7 +17,6 @@ from typing import Any, Self
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from analysis.figures import COLORS, GREY, new_figure, tidy
@@ -357,22 +356,3 @@ def _dot(ax: Axes, interval: Interval, row: float, color: str, marker: str, titl
     """A mean and its interval, where that is known."""
     reach = [[interval.mean - interval.low], [interval.high - interval.mean]] if interval.known else None
     ax.errorbar([interval.mean], [row], xerr=reach, color=color, marker=marker, markersize=6, label=title or None)
-
-
-def temptation_figure(run: str, quarters: Sequence[int], gains: Sequence[Interval], levied: Sequence[str]) -> Figure:
-    """What breaking an announced plan gains against the quarter from which on it is broken, and what is levied then."""
-    figure = new_figure(8, 4.2)
-    ax = tidy(figure.subplots(), f"What breaking the announced plan gains: {run}", WELFARE)
-    ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.plot(quarters, [gain.mean for gain in gains], color=COLORS[1], marker="o", markersize=4, linewidth=1.6)
-    known = [(quarter, gain) for quarter, gain in zip(quarters, gains, strict=True) if gain.known]
-    for quarter, gain in known:
-        ax.vlines(quarter, gain.low, gain.high, color=COLORS[1], linewidth=1.2)
-    for quarter, gain, words in zip(quarters, gains, levied, strict=True):
-        top = gain.high if gain.known else gain.mean
-        place = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": GREY}
-        ax.annotate(words, (quarter, top), **place)  # type: ignore[arg-type]
-    ax.margins(x=0.08, y=0.15)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("first quarter in which other rates are levied (income / corporate, from then on)", fontsize=9.5)
-    return figure

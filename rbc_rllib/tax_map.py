@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.tax_map import TaxMap, cell_numbers, cells, write_tax_map
+from analysis.tax_map import TaxMap, cell_numbers, cells
+from analysis.tax_map_report import write_tax_map
 from rbc_rllib.economy import EconomyParameters, Planner
 from rbc_rllib.economy.actions import TOLERANCE
 from rbc_rllib.economy.planner import Rates

@@ -13,7 +13,7 @@ forgoes (Kydland and Prescott, 1977).
 """
 
 import argparse
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 
 from analysis.figures import save
-from analysis.gains import scaled
-from analysis.intervals import Interval, bounded, t_interval
-from analysis.metrics import is_trivial
-from analysis.plans import Plan, paired, temptation_figure, write_json
-from analysis.writing import markdown, plain, plan_words
+from analysis.intervals import bounded, t_interval
+from analysis.plans import Plan, paired, write_json
+from analysis.temptation import Credibility, Temptation, temptation_figure
+from analysis.writing import plan_words
 from rbc_rllib.economy import Actions, Outcome
 from rbc_rllib.economy.planner import Rates
 from rbc_rllib.evaluate import Evaluation, play_held_out
@@ -56,93 +55,6 @@ class BrokenPlan(VectorEconomy):
             income, corporate = (0.0 * self.state.time + rate for rate in self.levied)
             self.state = replace(self.state, income_tax_rate=income, corporate_tax_rate=corporate)
         return super().step(actions)
-
-
-@dataclass(frozen=True)
-class Temptation:
-    """What breaking the plan from one quarter on gains."""
-
-    quarter: int  # from 1; the first in which other rates are levied
-    levied: Rates  # from then on, the best pair of the menu on validation episodes
-    validation_gain: float
-    gain: Interval  # welfare a quarter, mean over the whole episode; 0 where no pair did better on validation episodes
-
-    @property
-    def kept(self) -> bool:
-        """Whether nothing tempts, so that the planner keeps its word."""
-        return self.validation_gain <= 0
-
-    @property
-    def words(self) -> str:
-        """What is levied."""
-        return "as announced" if self.kept else plan_words((self.levied,))
-
-
-@dataclass(frozen=True)
-class Credibility:
-    """A plan, and the temptations to break it."""
-
-    run: str  # <experiment>/<trial>
-    checkpoint: str
-    episodes: int
-    seed: int
-    plan: Plan
-    announced: Interval  # welfare a quarter with the plan as announced
-    trivial_share: float
-    temptations: tuple[Temptation, ...]
-
-    @property
-    def largest(self) -> Temptation:
-        """By the validation episodes, so that no luck of the held-out ones chooses."""
-        return max(self.temptations, key=lambda each: each.validation_gain)
-
-    def percent(self, each: Temptation) -> Interval | None:
-        """The gain in percent of |announced welfare|; None where that is 0."""
-        return scaled(each.gain, 100 / abs(self.announced.mean)) if self.announced.mean else None
-
-    def record(self) -> dict[str, Any]:
-        """For JSON."""
-        parts = [
-            asdict(each) | {"kept": each.kept, "percent": (share := self.percent(each)) and asdict(share)}
-            for each in self.temptations
-        ]
-        largest = {"trivial": is_trivial(self.trivial_share), "largest_from_quarter": self.largest.quarter}
-        return plain({**asdict(self), **largest, "temptations": parts})
-
-    def table(self) -> str:
-        """A line for each quarter, as Markdown."""
-        lines = [["broken from quarter", "levied from then on", "gain, welfare a quarter", "% of announced welfare"]]
-        for each in self.temptations:
-            share = self.percent(each)
-            lines.append([str(each.quarter), each.words, bounded(each.gain), bounded(share)])
-        return markdown(lines)
-
-    def words(self) -> str:
-        """What the numbers say, in sentences."""
-        sentences, most, share = [], self.largest, self.percent(self.largest)
-        if is_trivial(self.trivial_share):
-            sentences.append(
-                f"The economy is trivial under this plan: in {self.trivial_share:.0%} of the episodes next to nobody"
-                " works, produces or consumes. That there is little to gain by breaking it does not make it credible."
-            )
-        if most.kept:
-            sentences.append(
-                "Nothing tempts: on the validation episodes no other pair does better, from any quarter on."
-            )
-        elif not most.gain.known:
-            sentences.append(f"Breaking it from quarter {most.quarter} on gains {bounded(most.gain)}, of one episode.")
-        elif most.gain.low > 0:
-            percent = f", {bounded(share)}% of its welfare" if share else ""
-            sentences.append(
-                f"The planner is tempted most to break its plan from quarter {most.quarter} on, levying {most.words}:"
-                f" it would gain {bounded(most.gain)} a quarter{percent}, while all still believe in the plan."
-            )
-        else:
-            sentences.append(
-                f"The largest temptation, from quarter {most.quarter} on ({most.words}), gains {bounded(most.gain)} a"
-                " quarter, which is not distinguishable from 0."
-            )
-        return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def tempt(policies: Policies, quarter: int, levied: Rates, episodes: int, held_out: int = HELD_OUT) -> Evaluation:
@@ -222,11 +134,7 @@ def write(credibility: Credibility, folder: Path) -> str:
     """Write `temptation.json` and `temptation.png`; returns what they say."""
     folder.mkdir(exist_ok=True)
     write_json(credibility.record(), folder / "temptation.json")
-    each = credibility.temptations
-    figure = temptation_figure(
-        credibility.run, [t.quarter for t in each], [t.gain for t in each], [t.words for t in each]
-    )
-    save(figure, folder / "temptation.png")
+    save(temptation_figure(credibility), folder / "temptation.png")
     heading = f"Breaking the plan of {credibility.run}, {credibility.checkpoint}: {plan_words(credibility.plan)}"
     note = (
         f"Gains are means over all quarters of {credibility.episodes} held-out episodes, of the whole economy; its"

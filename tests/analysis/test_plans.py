@@ -20,9 +20,9 @@ from analysis.plans import (
     search_figure,
     search_table,
     search_words,
-    temptation_figure,
     write_json,
 )
+from analysis.temptation import Credibility, Temptation, temptation_figure
 from analysis.writing import plan_words
 from rbc_rllib.settings import ConfigError
 
@@ -179,7 +179,16 @@ def test_figures_show_every_plan_and_every_quarter(tmp_path):
     assert labels == [each.label for each in whole.judged]
     assert len(figure.legends[0].get_texts()) == 2
     assert save(figure, tmp_path / "search.png").read_bytes()[:4] == b"\x89PNG"
-    figure = temptation_figure("a/b", [2, 3], [interval(1.0), t_interval([2.0])], ["0% / 0%", "as announced"])
+
+
+def test_the_figure_of_temptations_shows_every_quarter(tmp_path):
+    gains = (
+        Temptation(2, ((0.0, 0.0)), 0.5, interval(1.0)),
+        Temptation(3, ((0.4, 1.0)), -0.5, t_interval([2.0])),
+    )
+    found = Credibility("a/b", "checkpoint_000001", 8, 0, ((0.0, 0.8),), interval(9.0), 0.0, gains)
+    figure = temptation_figure(found)
     (line,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_marker() == "o"]
     assert json.loads(json.dumps([line.get_xdata().tolist(), line.get_ydata().tolist()])) == [[2, 3], [1.0, 2.0]]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0% / 0%", "as announced"]
     save(figure, tmp_path / "temptation.png")

@@ -12,21 +12,8 @@ from scipy import stats
 
 from analysis.figures import new_figure
 from analysis.quantities import BY_NAME
-from analysis.tax_map import (
-    MAPPED,
-    TaxMap,
-    cell_name,
-    cell_numbers,
-    cells,
-    chosen_on_others,
-    heat_map,
-    laffer_figure,
-    laffer_panel,
-    map_figure,
-    map_text,
-    peak_of,
-    write_tax_map,
-)
+from analysis.tax_map import MAPPED, TaxMap, cell_name, cell_numbers, cells, chosen_on_others, peak_of
+from analysis.tax_map_report import heat_map, laffer_figure, laffer_panel, map_figure, map_text, write_tax_map
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.actions import planner_menu
 from tests.analysis.test_welfare import cells as cells_of_row
