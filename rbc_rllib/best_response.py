@@ -50,7 +50,7 @@ SETTINGS_OF_A_DEVIATOR = (
     "resources.",
     "curriculum.final_entropy_coeff",
     "curriculum.cooled_entropy_coeff",
-    "curriculum.cooling_start",
+    "curriculum.cooling_",
 )
 """What `--set` may change: how the deviator learns."""
 SETTINGS_OF_NETWORKS = ("learning.hidden_sizes", "learning.observation_encodings")
@@ -179,6 +179,7 @@ def final_game(
             final_entropy_coeff=DEVIATORS_ENTROPY,
             cooled_entropy_coeff=dict.fromkeys(GROUPS, 0.0),
             cooling_start=0.0,
+            cooling_end=1.0,
         ),
     )
 

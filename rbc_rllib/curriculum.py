@@ -64,9 +64,10 @@ class Curriculum(Settings):
     final_entropy_coeff: PerGroup = PerGroup(consumer=0.05, firm=0.05, planner=0.05)
     entropy_time_constant: PositiveFloat = 0.05
     entropy_from_own_start: bool = False  # whether a group's entropy stays high until it starts to learn
-    # Reached linearly at the end of training, so that policies end closer to a best response; None keeps it as it is.
+    # Reached linearly late in training, so that policies end closer to a best response; None keeps it as it is.
     cooled_entropy_coeff: PerGroup | None = PerGroup(consumer=0.02, firm=0.02, planner=0.02)
-    cooling_start: float = Field(0.6, ge=0, lt=1)
+    cooling_start: float = Field(0.6, ge=0, le=1)
+    cooling_end: float = Field(1.0, ge=0, le=1)
 
     # A planner who learns a plan keeps ever closer to its most likely one, so that others end by answering that one.
     plan_settling_start: float = Field(0.5, ge=0, le=1)
@@ -80,6 +81,7 @@ class Curriculum(Settings):
             ("firm_range_start", "firm_range_end"),
             ("tax_range_start", "tax_range_end"),
             ("plan_settling_start", "plan_settling_end"),
+            ("cooling_start", "cooling_end"),
         ):
             if getattr(self, start) > getattr(self, end):
                 rule = f"what changes gradually cannot start after its end, {end} = {getattr(self, end)}"
@@ -167,7 +169,7 @@ class Curriculum(Settings):
             coeff = max(coeff, initial * math.exp(-elapsed / self.entropy_time_constant))
         if self.cooled_entropy_coeff:
             cooled = getattr(self.cooled_entropy_coeff, group)
-            coeff += (cooled - coeff) * _ramp(x, self.cooling_start, 1.0)
+            coeff += (cooled - coeff) * _ramp(x, self.cooling_start, self.cooling_end)
         return coeff
 
     def _trainable_groups(self, x: float) -> tuple[str, ...]:

@@ -321,6 +321,15 @@ def test_entropy_is_cooled_linearly_at_the_end(env_steps, consumer, firm, planne
     )
 
 
+def test_cooling_may_end_before_training_does():
+    cooled = PerGroup(consumer=0.01, firm=0.02, planner=0.5)
+    curriculum = CURRICULUM.replace(cooled_entropy_coeff=cooled, cooling_start=0.4, cooling_end=0.8)
+    total = curriculum.total_env_steps
+    early, half, late, end = (curriculum.at(int(x * total)).entropy_coeff["firm"] for x in (0.4, 0.6, 0.8, 1.0))
+    assert half == pytest.approx((early + 0.02) / 2)
+    assert late == end == pytest.approx(0.02)
+
+
 def test_what_is_cooled_may_still_be_falling_and_may_never_have_been_annealed():
     cooled = PerGroup(consumer=0.01, firm=0.02, planner=0.5)
     slow = CURRICULUM.replace(cooled_entropy_coeff=cooled, entropy_time_constant=1.0)
@@ -341,7 +350,13 @@ REFUSED = [
         "raise plan_settling_end",
     ),
     ({"plan_settling_end": 1.2}, "plan_settling_end", 1.2, "less than or equal to 1", "0.75"),
-    ({"cooling_start": 1.0}, "cooling_start", 1.0, "less than 1", "0.6"),
+    (
+        {"cooling_start": 0.9, "cooling_end": 0.8},
+        "cooling_start",
+        0.9,
+        "cannot start after its end",
+        "lower it or raise cooling_end",
+    ),
     ({"cooled_entropy_coeff": 0.02}, "cooled_entropy_coeff", 0.02, "valid dictionary", "leave it out"),
     ({"firm_range_end": 1.5}, "firm_range_end", 1.5, "less than or equal to 1", "0.06"),
     ({"total_env_steps": 0}, "total_env_steps", 0, "greater than 0", "480000"),
