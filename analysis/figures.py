@@ -35,10 +35,10 @@ def tidy(ax: Axes, title: str, ylabel: str) -> Axes:
 
 
 def colors(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name: well apart for up to seven, from a colour map beyond."""
+    """A colour for each name: well apart for up to seven, from a colour map beyond; colour-blind readers see all."""
     if len(names) <= len(COLORS):
         return dict(zip(names, COLORS, strict=False))
-    return {name: to_hex(colormaps["turbo"](index / (len(names) - 1))) for index, name in enumerate(names)}
+    return {name: to_hex(colormaps["viridis"](0.95 * index / (len(names) - 1))) for index, name in enumerate(names)}
 
 
 def save(figure: Figure, path: str | Path) -> Path:

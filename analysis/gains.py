@@ -8,7 +8,7 @@ there, small gains do not make an equilibrium.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy import optimize
@@ -80,6 +80,17 @@ class Gain:
         """The paper's measure: gain / (reward - reward of untrained policies); None where nothing improved."""
         return scaled(self.gain, 100 / self.improvement) if self.improvement > 0 else None
 
+    @classmethod
+    def read(cls, record: dict[str, Any]) -> Self:
+        """The gain whose `record` it is."""
+        known = {name: record[name] for name in cls.__dataclass_fields__}
+        for name in ("gain", "best_gain", "consumption_equivalent", "temperature", "unconverged"):
+            known[name] = _read_interval(record[name])
+        if alone := record["alone"]:
+            agents = {name: _read_interval(gain) for name, gain in alone["agents"].items()}
+            known["alone"] = Alone(**{**alone, "agents": agents})
+        return cls(**known | {name: tuple(record[name]) for name in ("seeds", "stayed", "chosen")})
+
     def record(self) -> dict[str, Any]:
         """For JSON: plain numbers, None for what is unknown."""
         parts = {
@@ -116,6 +127,12 @@ class Solution:
     def epsilon(self) -> float | None:
         """The largest gain over deviators in percent; at least 0, since staying is a response too."""
         return max(0.0, self.largest.percent_of_reward.mean) if self.largest else None  # type: ignore[union-attr]
+
+    @classmethod
+    def read(cls, record: dict[str, Any]) -> Self:
+        """The solution whose `record` it is."""
+        gains = tuple(Gain.read(gain) for gain in record["gains"])
+        return cls(record["checkpoint"], record["env_steps"], record["trivial_share"], gains)
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
@@ -254,6 +271,14 @@ def _equivalents(params: EconomyParameters, consumption: np.ndarray, gain: Inter
     """The consumption equivalents of a gain and its bounds: rising in the gain, so the bounds are theirs."""
     mean, low, high = (consumption_equivalent(params, consumption, each) for each in (gain.mean, gain.low, gain.high))
     return None if math.isnan(mean) else Interval(mean, low, high, gain.count)
+
+
+def _read_interval(record: dict[str, Any] | None) -> Any:
+    """An interval from JSON, in which bounds that are unknown are None."""
+    if record is None:
+        return None
+    mean, low, high = (math.nan if record[name] is None else record[name] for name in ("mean", "low", "high"))
+    return Interval(mean, low, high, record.get("count", 0))
 
 
 def scaled(interval: Interval, factor: float) -> Interval:

@@ -79,7 +79,7 @@ def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
         named.setdefault(treatment(trial), []).append(trial)
     groups: dict[str, list[Trial]] = {}
     for name, members in named.items():
-        settings = [_settings(trial.config) for trial in members]
+        settings = [flat_settings(trial.config) for trial in members]
         differing = differing_settings(members)
         for trial, each in sorted(zip(members, settings, strict=True), key=lambda pair: _order(pair[1], differing)):
             values = ", ".join(f"{key}={_short(each.get(key))}" for key in differing)
@@ -89,7 +89,7 @@ def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
 
 def differing_settings(trials: Sequence[Trial]) -> list[str]:
     """The dotted keys of the settings in which `trials` differ, beyond those in which seeds of one treatment may."""
-    settings = [_settings(trial.config) for trial in trials]
+    settings = [flat_settings(trial.config) for trial in trials]
     keys = {key: None for each in settings for key in each}
     return [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
 
@@ -148,14 +148,14 @@ def _read_progress(path: Path) -> pandas.DataFrame:
     return progress.drop_duplicates("training_iteration", keep="last").reset_index(drop=True)
 
 
-def _settings(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The settings that make a treatment, by dotted key."""
     settings: dict[str, Any] = {}
     for key, value in config.items():
         if not prefix and key in NOT_A_TREATMENT:
             continue
         if isinstance(value, dict):
-            settings |= _settings(value, f"{prefix}{key}.")
+            settings |= flat_settings(value, f"{prefix}{key}.")
         else:
             settings[f"{prefix}{key}"] = value
     return settings

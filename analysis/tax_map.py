@@ -8,7 +8,7 @@ Arrays are `[seed, income rate, corporate rate]`, rates in the order of the menu
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy
 import pandas
@@ -191,8 +191,29 @@ class TaxMap:
             "best": [asdict(self.best(definition)) for definition in DEFINITIONS],
             "peaks": [asdict(peak) for tax in TAXES for peak in self.peaks(tax)],
             "retrained": [asdict(check) | {"quantity": check.quantity.name} for check in self.checks()],
+            "retrained_by_seed": [
+                {"rates": rates, "seed": seed, "numbers": numbers}
+                for rates, own in self.retrained.items()
+                for seed, numbers in own.items()
+            ],
         }
         return plain(record)
+
+    @classmethod
+    def read(cls, record: dict[str, Any], params: EconomyParameters) -> Self:
+        """The map whose `record` it is, in the economy of `params`."""
+        seeds, size = tuple(record["seeds"]), len(params.tax_choices)
+        values = {
+            name: numpy.array([cell[name]["by_seed"] for cell in record["cells"]], dtype=float).T.reshape(
+                -1, size, size
+            )
+            for name in NUMBERS
+        }
+        retrained: dict[Rates, dict[int, dict[str, float]]] = {}
+        for each in record["retrained_by_seed"]:
+            income, corporate = each["rates"]
+            retrained.setdefault((income, corporate), {})[each["seed"]] = each["numbers"]
+        return cls(params, seeds, values, retrained, record["held_out_episodes"], record["env_steps"])
 
     def frame(self) -> pandas.DataFrame:
         """One row a cell; of each quantity `<name>_mean` over seeds and the interval, `<name>_low` to `<name>_high`."""

@@ -1,6 +1,9 @@
-"""Training curves: an indicator against env steps, a thin line a trial, a thick one for the treatment's mean."""
+"""Training curves: an indicator against env steps, a thick line for a treatment's mean in a band that is its interval
+over seeds, a thin line for each trial; a cross ends those whose economy is dead."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy
 import pandas
@@ -9,8 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter, StrMethodFormatter
 from matplotlib.typing import LineStyleType
+from scipy import stats
 
 from analysis.figures import GREY, colors, new_figure, tidy
+from analysis.intervals import CONFIDENCE
+from analysis.metrics import verdict
 from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment
 
@@ -27,31 +33,53 @@ def trial_curve(trial: Trial, indicator: str) -> pandas.Series:
 
 
 def mean_curve(trials: Sequence[Trial], indicator: str) -> pandas.Series:
-    """Mean over the trials of one treatment, smoothed by a centred moving average over 5% of the training.
+    """Mean over the trials of one treatment, as in `interval_curve`."""
+    return interval_curve(trials, indicator)["mean"]
 
-    It covers the env steps that all finished trials have in common (all trials, where none is finished), so that
-    a trial that stops early makes no jump.
+
+def interval_curve(trials: Sequence[Trial], indicator: str) -> pandas.DataFrame:
+    """`mean` over the trials of one treatment with `low` and `high`, its 95% Student t interval, by env steps.
+
+    Smoothed by a centred moving average over 5% of the training. It covers the env steps that all finished trials have
+    in common (all trials, where none is finished), so that a trial that stops early makes no jump. No bounds (NaN)
+    below two trials.
     """
     curves = [trial_curve(trial, indicator) for trial in [t for t in trials if t.finished] or trials]
     curves = [curve for curve in curves if not curve.empty]
     if not curves:
-        return pandas.Series(dtype=float)
+        return pandas.DataFrame({"mean": [], "low": [], "high": []}, dtype=float)
     first, last = max(curve.index.min() for curve in curves), min(curve.index.max() for curve in curves)
     steps = numpy.unique(numpy.concatenate([curve.index.to_numpy() for curve in curves]))
     steps = steps[(steps >= first) & (steps <= last)]
-    mean = numpy.mean([numpy.interp(steps, curve.index, curve) for curve in curves], axis=0)
     window = max(1, round(SMOOTHING * len(steps)))
-    return pandas.Series(mean, index=steps).rolling(window, min_periods=1, center=True).mean()
+    each = {number: numpy.interp(steps, curve.index, curve) for number, curve in enumerate(curves)}
+    smooth = pandas.DataFrame(each, index=steps).rolling(window, min_periods=1, center=True).mean()
+    mean, count = smooth.mean(axis=1), len(curves)
+    half = smooth.std(axis=1) * stats.t.ppf((1 + CONFIDENCE) / 2, max(1, count - 1)) / numpy.sqrt(count)
+    return pandas.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
 
 
 def training_curve(trials: Sequence[Trial], ax: Axes, indicator: str, linestyle: LineStyleType = "-") -> Axes:
-    """One thin line a trial and a thick one for each treatment's `mean_curve`, a colour a treatment."""
+    """One thin line a trial, ending in a cross where it is trivial; a thick one in a band for each treatment's
+    `interval_curve`."""
     groups = by_treatment(trials)
     for name, color in colors(list(groups)).items():
         for trial in groups[name]:
             curve = trial_curve(trial, indicator)
-            ax.plot(curve.index, curve, color=color, linewidth=0.5, alpha=0.35, linestyle=linestyle, label="_trial")
-        mean = mean_curve(groups[name], indicator)
+            thin: dict[str, Any] = {
+                "color": color,
+                "linewidth": 0.5,
+                "alpha": 0.35,
+                "linestyle": linestyle,
+                "rasterized": True,
+            }
+            ax.plot(curve.index, curve, label="_trial", **thin)
+            if verdict(trial) == "trivial" and not curve.empty:
+                ax.plot(curve.index[-1:], curve[-1:], "x", color=color, markersize=6, label="_dead", clip_on=False)
+        band = interval_curve(groups[name], indicator)
+        mean = band["mean"]
+        if band["low"].notna().any():
+            ax.fill_between(band.index, band["low"], band["high"], color=color, alpha=0.15, linewidth=0)
         marker = "o" if len(mean) == 1 else "None"
         ax.plot(mean.index, mean, color=color, linewidth=2, linestyle=linestyle, marker=marker, label=name)
     ax.set_xlabel("env steps (economy-quarters)", fontsize=9.5)
@@ -72,11 +100,16 @@ def stage_starts(trial: Trial) -> list[tuple[float, str]]:
 def stage_lines(trials: Sequence[Trial], ax: Axes, labels: Mapping[str, str] | None = None) -> Axes:
     """Faint vertical lines where a curriculum stage begins, with its name or what `labels` says for that name.
 
-    They are grey where all staged treatments share them, else in a treatment's colour. A treatment of a single stage
-    has no boundary and gets none.
+    They are grey where all staged treatments share them, and then every other stage is shaded; else in a treatment's
+    colour. A treatment of a single stage has no boundary and gets none.
     """
     staged = _staged(trials)
     color = colors(list(by_treatment(trials)))
+    shared = [[steps for steps, _ in starts] for starts in staged.values()]
+    if shared and all(starts == shared[0] for starts in shared):
+        ends = [*shared[0], max(trial.env_steps for trial in trials)]
+        for start, end in list(pairwise(ends))[::2]:
+            ax.axvspan(start, end, color="0.5", alpha=0.07, linewidth=0, zorder=0)
     for steps in sorted({steps for starts in staged.values() for steps, _ in starts}):
         here = {name: stage for name, starts in staged.items() for start, stage in starts if start == steps}
         shade = GREY if len(here) == len(staged) else color[next(iter(here))]
@@ -134,7 +167,7 @@ def training_figure(trials: Sequence[Trial]) -> Figure:
             title_fontsize=9.5,
         )
     figure.suptitle(
-        "Training: thin lines are trials, thick ones means over seeds (trivial ones included)",
+        "Training: thin lines are trials (a cross: dead in the end), thick ones means over seeds in their 95% interval",
         fontsize=13,
         x=0.01,
         ha="left",

@@ -7,6 +7,7 @@ had not reached. The best response of each seed is chosen on validation episodes
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -165,9 +166,10 @@ class Asked:
             consumption = everyone if self.deviation.agents is None else everyone[:, :, list(self.deviation.agents)]
         after = np.stack([played[id(each)] for each in best.values()])
         validation = np.stack([each.gains for each in best.values()])
-        measure = partial(measure_each, agents=agent_names(self.deviating.economy)[group])
-        if not self.deviation.each:
-            measure = measure_gain
+        measure: Callable[..., Gain] = measure_gain
+        if self.deviation.each:
+            measure = partial(measure_each, agents=agent_names(self.deviating.economy)[group])
+        else:
             before, after, validation = before.mean(-1), after.mean(-1), validation.mean(-1)
             noise = None if noise is None else noise.mean(-1)
         return measure(

@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "cupy": {"rbc_rllib.arrays"},
     "pandas": {"analysis"},
     "matplotlib": {"analysis", "benchmarks"},
-    "optuna": {"rbc_rllib.plan_search"},
+    "optuna": {"rbc_rllib.plan_search", "analysis.sections.search"},
+    "jinja2": {"analysis.page"},
     "pickle": set(),
     # Reports are for those who start runs: a training actor draws nothing and makes no tables.
     "analysis": {

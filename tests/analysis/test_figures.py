@@ -4,14 +4,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy
+import pandas
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
 from analysis import rollout
 from analysis.figures import COLORS, colors, new_figure
+from analysis.intervals import t_interval
 from analysis.results import load_trials
-from analysis.training import mean_curve, stage_lines, stage_starts, training_curve, training_figure, trial_curve
+from analysis.training import (
+    interval_curve,
+    mean_curve,
+    stage_lines,
+    stage_starts,
+    training_curve,
+    training_figure,
+    trial_curve,
+)
 from rbc_rllib.economy import EconomyParameters
 from tests.analysis.samples import DEAD, LIVING, SMALL, STAGES, played, write_trial
 
@@ -128,7 +138,26 @@ def test_each_treatment_has_its_colour(tmp_path: Path, ax: Axes) -> None:
     write_trial(tmp_path, "a", 0, LIVING, iterations=5)
     write_trial(tmp_path, "b", 0, DEAD, iterations=5)
     training_curve(load_trials(tmp_path), ax, "hours")
-    assert [line.get_color() for line in ax.get_lines()] == [COLORS[0], COLORS[0], COLORS[1], COLORS[1]]
+    assert [line.get_color() for line in ax.get_lines()] == [COLORS[0], COLORS[0], COLORS[1], COLORS[1], COLORS[1]]
+    (cross,) = [line for line in ax.get_lines() if line.get_marker() == "x"]
+    assert cross.get_label() == "_dead"
+
+
+def test_a_band_is_the_interval_over_seeds(tmp_path: Path, ax: Axes) -> None:
+    for seed in range(3):
+        write_trial(tmp_path, "a", seed, LIVING, iterations=40)
+    trials = load_trials(tmp_path)
+    curve = interval_curve(trials, "hours")
+    values = numpy.array([trial_curve(trial, "hours") for trial in trials])
+    window = max(1, round(0.05 * 40))
+    smooth = pandas.DataFrame(values.T).rolling(window, min_periods=1, center=True).mean().to_numpy()
+    for place in (0, 17, 39):
+        expected = t_interval(smooth[place])
+        row = curve.iloc[place]
+        assert (row["mean"], row["low"], row["high"]) == pytest.approx((expected.mean, expected.low, expected.high))
+    training_curve(trials, ax, "hours")
+    assert len(ax.collections) == 1
+    assert interval_curve(trials[:1], "hours")["low"].isna().all()
     assert len(set(colors([str(number) for number in range(30)]).values())) == 30
 
 

@@ -1,9 +1,11 @@
 """Gains in numbers and honest words: units, intervals, seeds that stayed, economies that are dead."""
 
+import json
+
 import numpy as np
 import pytest
 
-from analysis.gains import Solution, consumption_equivalent, measure_gain, table, words
+from analysis.gains import Solution, consumption_equivalent, measure_each, measure_gain, table, words
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
 
@@ -75,3 +77,26 @@ def test_words_are_lower_bounds_and_a_dead_economy_is_no_equilibrium(rng):
     assert "Better responses than those found may exist" in quiet
     lines = table(Solution("checkpoint_000001", 100, 0.0, (large, none))).splitlines()
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_solution_is_read_as_it_was_written(rng):
+    before = rng.normal(10, 1, (40, 2))
+    alone = measure_each(
+        "each_firm",
+        ["firm_0", "firm_1"],
+        before,
+        before[None] + 1.0,
+        np.array([[1.0, -2.0]]),
+        [0],
+        untrained=0.0,
+        size=20.0,
+        params=EconomyParameters(),
+        cooled=np.full((40, 2), 0.5),
+        chosen=("from frozen, after 8 iterations",),
+        curve={"frozen": ((4, 0.5), (8, 1.0))},
+    )
+    record = Solution("checkpoint_000001", 100, 0.0, (gain_of(rng, 2.0), alone)).record()
+    again = Solution.read(json.loads(json.dumps(record)))
+    assert json.loads(json.dumps(again.record())) == json.loads(json.dumps(record))
+    assert again.gains[1].alone.agents == alone.alone.agents
+    assert again.gains[0].temperature is None

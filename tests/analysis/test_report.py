@@ -1,17 +1,52 @@
-"""The report as a whole: from a folder to files and printed text."""
+"""The report as a whole: from folders to one page, its files and printed text."""
 
+import json
+import re
+import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy
 import pandas
 import pytest
 from matplotlib.image import imread
 
 from analysis.report import main, write_report
+from analysis.tax_map import NUMBERS, TaxMap
 from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, write_trial
 
 ROOT = Path(__file__).parents[2]
+SECTIONS = ["Overview", "Training", "Roll-out", "Taxes", "Equilibrium", "Spectrum of solutions", "Economics"]
+
+
+class Page(HTMLParser):
+    """What a page holds: text by kind of element, and everything that it would load."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.loads: list[str] = []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+        found = dict(attrs)
+        self.loads += [found[name] or "" for name in ("src", "srcset") if name in found]
+        self.loads += [found["href"] or ""] if tag == "link" else []
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and data.strip():
+            self.texts.append((self.open[-1], data.strip()))
+
+    def of(self, tag: str) -> list[str]:
+        return [text for kind, text in self.texts if kind == tag]
 
 
 @pytest.fixture
@@ -24,6 +59,12 @@ def experiment(tmp_path: Path) -> Path:
     return folder
 
 
+def record_of_a_map() -> dict:
+    rng, size = numpy.random.default_rng(0), len(SMALL.tax_choices)
+    values = {name: rng.uniform(0, 0.4, (3, size, size)) for name in NUMBERS}
+    return TaxMap(SMALL, (0, 1, 2), values, {}, episodes=8, env_steps=640).record()
+
+
 def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
@@ -32,33 +73,96 @@ def test_a_report_goes_where_it_is_told_and_leaves_the_results_alone(experiment:
     before = files(experiment)
     text = write_report(experiment, tmp_path / "out")
     assert files(experiment) == before
-    assert files(tmp_path / "out") == [
-        "comparison.csv",
-        "full_0/rollout.png",
-        "full_1/rollout.png",
-        "report.md",
-        "training.png",
-    ]
+    there = files(tmp_path / "out")
+    pictures = {path.removesuffix(".png") for path in there if path.endswith(".png")}
+    assert {f"report/{name}" for name in ("training", "rollout", "quarters", "spectrum", "inequality")} == pictures
+    assert {path.removesuffix(".pdf") for path in there if path.endswith(".pdf")} == pictures
+    assert {"report.html", "report/overview.csv", "report/economics.csv"} <= {*there}
     for image in (tmp_path / "out").rglob("*.png"):
-        assert imread(image).std() > 0.05
-    table = pandas.read_csv(tmp_path / "out" / "comparison.csv", index_col="treatment")
+        assert imread(image).std() > 0.02, image
+    table = pandas.read_csv(tmp_path / "out" / "report" / "overview.csv", index_col="treatment")
     assert table.loc["full", "consumer_reward"] == pytest.approx(1.25)
     assert "**low_entropy** (1 seed, held-out evaluation). Nobody works: the solution is trivial" in text
     assert "Unfinished, without a held-out evaluation: seed 0 after 16,000 of 160,000 env steps." in text
 
-    report = (tmp_path / "out" / "report.md").read_text()
-    assert report.startswith("# paper\n")
-    assert text.strip() in report
-    assert "![Roll-out of full, seed 1](<full_1/rollout.png>)" in report
-    assert "Other seeds: [seed 0](<full_0/rollout.png>)." in report
+
+def test_the_page_holds_everything_and_loads_nothing(experiment: Path, tmp_path: Path) -> None:
+    write_report(experiment, tmp_path / "out")
+    page = Page(tmp_path / "out" / "report.html")
+    assert page.open == []
+    assert page.of("h1") == ["paper"]
+    assert page.of("h2") == SECTIONS
+    assert page.loads
+    assert all(load.startswith("data:") for load in page.loads)
+    style = "".join(page.of("style"))
+    assert not re.search(r"@import|url\(|https?:", style)
+    assert any("low_entropy (1 seed" in text for text in page.of("p"))
+    links = re.findall(r'href="(report/[^"]+)"', (tmp_path / "out" / "report.html").read_text())
+    assert links
+    assert all((tmp_path / "out" / link).is_file() for link in links)
+
+
+def test_what_is_missing_is_named_with_the_command_that_adds_it(experiment: Path, tmp_path: Path) -> None:
+    write_report(experiment, tmp_path / "out")
+    commands = Page(tmp_path / "out" / "report.html").of("code")
+    for name in ("best_response", "tax_map", "plan_search", "temptation", "sweep tax_baselines"):
+        assert any(f"python -m rbc_rllib.{name}" in command for command in commands), name
+
+
+def test_words_of_results_cannot_break_the_page(tmp_path: Path) -> None:
+    folder = tmp_path / "<b>bold & co"
+    write_trial(folder, "full", 0, LIVING)
+    write_report(folder)
+    assert Page(folder / "report.html").of("h1") == ["<b>bold & co"]
+
+
+def test_a_damaged_trial_is_named_and_the_rest_reported(experiment: Path, tmp_path: Path) -> None:
+    (experiment / "low_entropy_0" / "evaluation.json").write_text('{"indicators": {"hours"')
+    (experiment / "running_0" / "progress.csv").write_text('"training_iteration,env_steps')
+    text = write_report(experiment, tmp_path / "out")
+    page = " ".join(Page(tmp_path / "out" / "report.html").of("p"))
+    for place in ("low_entropy_0/evaluation.json", "running_0"):
+        assert place in text
+        assert place in page
+    assert "full" in text
+    assert "**low_entropy**" not in text
+
+
+def test_best_responses_maps_and_failures_that_lie_beside_are_part_of_it(experiment: Path, tmp_path: Path) -> None:
+    beside = tmp_path / "tax_map-paper-full_1"
+    shutil.copytree(experiment / "full_1", beside / "drawn_seed0")
+    (beside / "tax_map.json").write_text(json.dumps(record_of_a_map()))
+    write_trial(tmp_path / "tax_map-papers-full_1", "full", 0, LIVING)  # of another experiment
+    (experiment / "running_0" / "error.txt").write_text("Traceback\nNumericsError: firm, step 7: price is NaN\n")
+    write_report(experiment, tmp_path / "out")
+    page = Page(tmp_path / "out" / "report.html")
+    assert page.of("h2") == [*SECTIONS, "Search"]
+    assert "NumericsError: firm,\N{NO-BREAK SPACE}step 7: price is NaN" in page.of("td")
+    assert {"report/tax_map_0.png", "report/laffer_0.pdf", "report/failures.csv"} <= {*files(tmp_path / "out")}
+    assert not any("rbc_rllib.tax_map" in command for command in page.of("code"))
+
+
+def test_a_search_is_ranked_with_what_mattered(tmp_path: Path) -> None:
+    for place, rate in enumerate((1e-4, 3e-4, 1e-3, 3e-3, 1e-2)):
+        for seed in range(2):
+            better = LIVING | {"consumer_reward": 2.0 + place, "firm_reward": 90_000.0}
+            write_trial(tmp_path, "tuned", seed, better, learning_rate=rate, folder=f"tuned_{place}_{seed}")
+    write_report(tmp_path)
+    ranking = pandas.read_csv(tmp_path / "report" / "ranking.csv", index_col="treatment")
+    assert ranking["social welfare"].is_monotonic_decreasing
+    assert "0.01" in ranking.index[0]
+    assert (ranking["seeds"] == 2).all()
+    importance = pandas.read_csv(tmp_path / "report" / "importance.csv", index_col="setting")
+    assert importance.index.tolist() == ["learning.learning_rate.consumer"]
+    assert importance.loc["learning.learning_rate.consumer", "importance"] == pytest.approx(1.0)
+    assert (tmp_path / "report" / "parallel.pdf").is_file()
 
 
 def test_a_trial_is_reported_in_place_and_again_with_the_same_words(tmp_path: Path) -> None:
     folder = write_trial(tmp_path, "full", 0, LIVING, iterations=0, rollout=True)
     first = write_report(folder)
     assert "The solution is not trivial." in first
-    assert "(<rollout.png>)" in (folder / "report.md").read_text()
-    assert {"report.md", "comparison.csv", "training.png", "rollout.png"} <= set(files(folder))
+    assert (folder / "report.html").is_file()
     assert write_report(folder) == first
 
 
@@ -70,15 +174,6 @@ def test_table_and_words_give_the_same_tax_rates(tmp_path: Path) -> None:
     assert "a corporate tax of 80%" in text
 
 
-def test_a_rollout_that_was_drawn_is_not_drawn_again(tmp_path: Path) -> None:
-    folder = write_trial(tmp_path / "results", "full", 0, LIVING, rollout=True)
-    (folder / "rollout.png").write_bytes(b"drawn by the evaluation")
-    write_report(tmp_path / "results")
-    write_report(tmp_path / "results", tmp_path / "out")
-    for image in (folder / "rollout.png", tmp_path / "out" / folder.name / "rollout.png"):
-        assert image.read_bytes() == b"drawn by the evaluation"
-
-
 def test_taxes_that_cannot_be_compared_are_reported_with_the_reason(tmp_path: Path) -> None:
     closed = SMALL.replace(export_market=False)
     write_trial(tmp_path, "learned", 0, LIVING)
@@ -87,7 +182,7 @@ def test_taxes_that_cannot_be_compared_are_reported_with_the_reason(tmp_path: Pa
     text = write_report(tmp_path)
     assert "No comparison of learned and fixed taxes: " in text
     assert "theirs differ in economy.export_market" in text
-    assert "welfare.png" not in (tmp_path / "report.md").read_text()
+    assert not (tmp_path / "report" / "welfare.png").exists()
 
 
 def test_a_folder_without_trials_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -110,5 +205,34 @@ assert not {"ray", "torch", "gymnasium", "matplotlib.pyplot"} & set(sys.modules)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "| consumer reward (utility a quarter)" in done.stdout
     assert "Not trivial: full." in done.stdout
+    assert f"Report: {tmp_path / 'out' / 'report.html'}" in done.stdout
     assert done.stderr == ""
-    assert (tmp_path / "out" / "report.md").is_file()
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser: install chromium")
+def test_a_browser_draws_it_without_a_complaint_and_sorts_its_tables(experiment: Path, tmp_path: Path) -> None:
+    """Sorting is tried by a script that is added to the page and writes down what came of it."""
+    write_report(experiment, tmp_path / "out")
+    page = tmp_path / "out" / "report.html"
+    script = """<script>
+      const body = document.querySelector("tbody"), heads = document.querySelectorAll("thead th");
+      const column = [...heads].findIndex(head => head.textContent.startsWith("consumer reward"));
+      const seen = () => [...body.rows].map(row => row.children[column].dataset.key).join(",");
+      heads[column].click(); const up = seen(); heads[column].click(); const down = seen();
+      const wide = [...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1
+        && !e.closest(".table"));
+      document.title = JSON.stringify({up, down, wide: wide.map(e => e.tagName), loaded: performance
+        .getEntriesByType("resource").map(e => e.name).filter(name => !name.startsWith("data:"))});
+    </script></body>"""
+    page.write_text(page.read_text().replace("</body>", script))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0"]
+    command += ["--window-size=1280,900", "--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "CONSOLE" not in done.stderr
+    found = json.loads(re.search(r"<title>(.*?)</title>", done.stdout).group(1))  # type: ignore[union-attr]
+    up, down = ([float(key) for key in found[way].split(",")] for way in ("up", "down"))
+    assert up == sorted(down)
+    assert down == up[::-1]
+    assert len({*up}) == 3
+    assert found["wide"] == []
+    assert found["loaded"] == []

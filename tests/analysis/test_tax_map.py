@@ -206,6 +206,15 @@ def test_files_hold_every_cell_in_order_and_json_has_no_nan(tmp_path: Path) -> N
 # Figures
 
 
+def test_a_map_is_read_as_it_was_written() -> None:
+    tax_map = with_retrained(consumer_welfare=[1.0, 2.0, 3.0])
+    again = TaxMap.read(json.loads(json.dumps(tax_map.record())), PARAMS)
+    assert (again.seeds, again.retrained, again.episodes) == (tax_map.seeds, tax_map.retrained, tax_map.episodes)
+    for name, values in tax_map.values.items():
+        numpy.testing.assert_array_equal(again.values[name], values)
+    assert again.record() == tax_map.record()
+
+
 def test_a_heat_map_shows_its_numbers_with_the_corporate_rate_to_the_right_and_the_income_rate_upwards() -> None:
     tax_map = a_map(firm_reward=1000 * PLACES)
     ax = heat_map(tax_map, BY_NAME["firm_reward"], new_figure(4, 4).subplots())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import pandas
 import pytest
 from matplotlib.image import imread
 from scipy import stats
@@ -321,15 +322,16 @@ def test_files_are_written_and_replaced_and_json_has_no_nan(tmp_path: Path) -> N
 def test_the_report_of_a_sweep_with_baselines_ends_with_the_comparison(tmp_path: Path) -> None:
     write(tmp_path, "learned", None, [50.0, 60.0])
     alone = write_report(tmp_path)
-    assert "Welfare" not in (tmp_path / "report.md").read_text()
-    assert not (tmp_path / "welfare.md").exists()
+    assert not (tmp_path / "report" / "welfare.csv").exists()
     write(tmp_path, "fixed", 0.2, [40.0, 42.0])
     text = write_report(tmp_path)
     assert "## Welfare" not in alone
     assert text_of(tmp_path) in text
-    report = (tmp_path / "report.md").read_text()
-    assert text.strip() in report
-    assert report.index("## Welfare") < report.index("](welfare.png)") < report.index("## Training")
+    table = pandas.read_csv(tmp_path / "report" / "welfare.csv", index_col="treatment")
+    assert table["runs"].to_dict() == {"learned": 2, "fixed": 2}
+    page = (tmp_path / "report.html").read_text()
+    assert "learned against the best fixed rate." in page
+    assert (tmp_path / "report" / "welfare.pdf").is_file()
 
 
 def test_the_command_stays_on_the_ground_floor(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""The economies in the words of macroeconomics, by treatment."""
+
+from collections.abc import Sequence
+
+import numpy
+import pandas
+
+from analysis.economics import MACRO, consumption_equivalent_variation, incidence_panel, lorenz_panel, macro
+from analysis.figures import new_figure
+from analysis.intervals import CONFIDENCE, t_interval
+from analysis.page import Missing, Part, Picture, Section, Table, Words
+from analysis.quantities import Quantity
+from analysis.results import by_treatment
+from analysis.rollout import Rollout, load_rollout
+from analysis.study import Study
+
+EQUIVALENT = "consumption-equivalent variation against no taxes (%)"
+
+
+def section(study: Study) -> Section:
+    """A table by treatment, Lorenz curves, who gains from taxes, and whether the accounts add up."""
+    groups = by_treatment([trial for trial in study.trials if trial.finished and trial.rollout])
+    if not groups:
+        command = "python -m rbc_rllib.evaluate RUN"
+        return Section("Economics", (Missing("No trial has a held-out roll-out.", command),))
+    rollouts = {name: [load_rollout(t.path / "rollout.npz") for t in members] for name, members in groups.items()}
+    params = {name: members[0].economy_parameters for name, members in groups.items()}
+    untaxed = [rollouts[n] for n, members in groups.items() if _is_untaxed(members[0].planner.rates)]
+    numbers, texts, worst = {}, {}, 0.0
+    for name, own in rollouts.items():
+        values = [macro(data, params[name]) for data in own]
+        worst = max(worst, *(each["residual"] for each in values))
+        numbers[name] = {q.title: float(numpy.mean([each[q.name] for each in values])) for q in MACRO}
+        texts[name] = {q.title: _text(q, [each[q.name] for each in values]) for q in MACRO}
+        if untaxed:
+            rises = [consumption_equivalent_variation(d, base, params[name]) for d, base in _pairs(own, untaxed[0])]
+            numbers[name][EQUIVALENT] = float(numpy.mean(rises))
+            texts[name][EQUIVALENT] = f"{numpy.mean(rises):,.1f}"
+    caption = (
+        f"Means over held-out episodes and seeds; [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds,"
+        " where there are two or more."
+    )
+    frames = [pandas.DataFrame.from_dict(each, orient="index").rename_axis("treatment") for each in (numbers, texts)]
+    verdict = "add up" if worst < 1e-3 else "do NOT add up"
+    parts: list[Part] = [
+        Table("economics", caption, frames[0], frames[1]),
+        Words(
+            f"The accounts of goods, money and taxes {verdict}: their largest residual in any quarter is {worst:.1e}."
+        ),
+    ]
+    if not untaxed:
+        what = "What consumption would be worth taxes is not told: no trial has no taxes."
+        parts.append(Missing(what, "python -m rbc_rllib.sweep tax_baselines"))
+    figure = new_figure(15, 4.4)
+    left, middle, right = figure.subplots(1, 3)
+    lorenz_panel(rollouts, left, "consumption")
+    lorenz_panel(rollouts, middle, "wealth")
+    incidence_panel(rollouts, right)
+    handles = right.get_legend_handles_labels()[0]
+    figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False, fontsize=9)
+    caption = (
+        "How equally consumption and wealth are spread (the diagonal: all have the same), and who gains from taxes;"
+        " means over held-out episodes and seeds."
+    )
+    return Section("Economics", (*parts, Picture("inequality", caption, figure)))
+
+
+def _is_untaxed(rates: object) -> bool:
+    return isinstance(rates, tuple) and not any(rate for pair in rates for rate in pair)
+
+
+def _pairs(own: Sequence[Rollout], untaxed: Sequence[Rollout]) -> list[tuple[Rollout, Rollout]]:
+    """Each run beside an untaxed one, in the order of seeds; the last of these where there are fewer."""
+    return [(data, untaxed[min(place, len(untaxed) - 1)]) for place, data in enumerate(own)]
+
+
+def _text(quantity: Quantity, values: list[float]) -> str:
+    interval = t_interval(values)
+    return "-" if numpy.isnan(interval.mean) else quantity.text(interval.mean, interval.low, interval.high)

@@ -1,0 +1,18 @@
+"""How training went (the paper's Figure 3)."""
+
+from analysis.page import Missing, Picture, Section
+from analysis.study import Study
+from analysis.training import training_figure
+
+
+def section(study: Study) -> Section:
+    """Rewards, hours, prices, wages and taxes against env steps, in the curriculum's stages."""
+    shown = [trial for trial in study.trials if not trial.progress.empty]
+    if not shown:
+        return Section("Training", (Missing("No trial has training progress.", "python -m rbc_rllib.sweep"),))
+    caption = (
+        f"Training of {len(shown)} trials: thin lines are trials, thick ones the mean over a treatment's seeds,"
+        " smoothed over 5% of the training, in its 95% Student t interval. A cross ends a trial whose economy is dead."
+        " Shaded: every other stage of the curriculum, numbered below."
+    )
+    return Section("Training", (Picture("training", caption, training_figure(shown)),))

@@ -1,0 +1,136 @@
+"""Learned against fixed taxes (the paper's Figure 5), plans by quarter, the tax map, and what breaking a plan gains."""
+
+from typing import Any
+
+import pandas
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from analysis.figures import GREY, colors, new_figure, tidy
+from analysis.intervals import CONFIDENCE
+from analysis.page import Missing, Part, Picture, Section, Table, Words
+from analysis.quarters import quarters_figure, quarters_of
+from analysis.study import Study
+from analysis.tax_map_report import laffer_figure, map_figure, map_text
+from analysis.taxes import DEFINITIONS, Comparison, compare_taxes
+from analysis.welfare import FIRM_REWARD, WELFARE, best_fixed_words, commitment_words, welfare_figure
+from analysis.writing import count
+from rbc_rllib.settings import ConfigError
+
+
+def section(study: Study) -> Section:
+    """Welfare by treatment, the plans, the map, the temptations, and which of them are missing."""
+    return Section("Taxes", (*_welfare(study), *_by_quarter(study), *_maps(study), *_searches(study), *_tempted(study)))
+
+
+def _welfare(study: Study) -> list[Part]:
+    try:
+        comparison = compare_taxes(study.trials)
+    except ConfigError as error:
+        return [
+            Missing(f"No comparison of learned and fixed taxes: {error}", "python -m rbc_rllib.sweep tax_baselines")
+        ]
+    caption = (
+        "Social welfare a quarter under both definitions, firm reward and mean tax rates; means over seeds, trivial"
+        f" runs included, [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds."
+    )
+    frame, texts = welfare_frames(comparison)
+    picture = "Social welfare of every run (a cross: trivial), with mean and interval over the seeds of its treatment."
+    words = [
+        paragraph.replace("**", "")
+        for learned in comparison.learned
+        for paragraph in (best_fixed_words(comparison, learned), *commitment_words(comparison, learned))
+    ]
+    return [
+        Table("welfare", caption, frame, texts),
+        Picture("welfare", picture, welfare_figure(comparison)),
+        *map(Words, words),
+    ]
+
+
+def welfare_frames(comparison: Comparison) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """A row a treatment: as numbers, and as they are read."""
+    numbers, texts = [], []
+    for each in comparison.treatments:
+        first = {"treatment": each.name, "taxes": each.taxes, "runs": len(each.trials), "trivial": len(each.trivial)}
+        means = {f"{name} welfare": (WELFARE, each.mean_welfare(name)) for name in DEFINITIONS}
+        means["firm reward"] = (FIRM_REWARD, each.firm_reward)
+        rates = {f"{tax} tax": each.mean_rate(f"{tax}_tax_rate") for tax in ("income", "corporate")}
+        numbers.append(first | {name: own.mean for name, (_, own) in means.items()} | rates)
+        read = {name: quantity.text(own.mean, own.low, own.high) for name, (quantity, own) in means.items()}
+        texts.append(first | read | {name: f"{rate:.0%}" for name, rate in rates.items()})
+    return tuple(pandas.DataFrame(rows).set_index("treatment") for rows in (numbers, texts))
+
+
+def _by_quarter(study: Study) -> list[Part]:
+    try:
+        treatments = quarters_of(study.trials)
+    except ConfigError:
+        return [Missing("No trial has a roll-out to be shown by quarter.", "python -m rbc_rllib.evaluate RUN")]
+    caption = "Tax rates and what followers make of them, by quarter; means over seeds, from the lowest to the highest."
+    return [Picture("quarters", caption, quarters_figure(treatments))]
+
+
+def _maps(study: Study) -> list[Part]:
+    if not study.maps:
+        return [Missing("There is no tax map.", "python -m rbc_rllib.tax_map RUN")]
+    parts: list[Part] = []
+    for number, (label, tax_map) in enumerate(study.maps.items()):
+        behind = f"{count(len(tax_map.seeds), 'seed')}, {tax_map.episodes} held-out episodes of each cell"
+        parts += [
+            Words(map_text(tax_map).partition("\n\n")[0]),
+            Table(f"tax_map_{number}", f"Tax map of {label}: {behind}.", tax_map.frame().set_index("income_tax_rate")),
+            Picture(f"tax_map_{number}", f"Tax map of {label}: {behind}.", map_figure(tax_map)),
+            Picture(f"laffer_{number}", f"Revenue against tax rates, {label}: {behind}.", laffer_figure(tax_map)),
+        ]
+    return parts
+
+
+def _searches(study: Study) -> list[Part]:
+    if not study.searches:
+        return [Missing("No announced plan was searched around.", "python -m rbc_rllib.plan_search RUN")]
+    rows = [
+        {
+            "run": label,
+            "plan": each["name"],
+            "welfare": each["welfare"]["mean"],
+            "less the learned plan's": each["difference"]["mean"],
+            "at least": each["difference"]["low"],
+            "at most": each["difference"]["high"],
+        }
+        for label, record in study.searches.items()
+        for each in record["judged"]
+    ]
+    caption = (
+        "Plans that a search found beside the learned one, judged with the run's own followers on held-out episodes."
+    )
+    return [Table("plan_search", caption, pandas.DataFrame(rows).set_index("run"))]
+
+
+def _tempted(study: Study) -> list[Part]:
+    if not study.temptations:
+        return [Missing("What breaking a plan gains was not asked.", "python -m rbc_rllib.temptation RUN")]
+    figure = new_figure(8, 4)
+    temptation(study.temptations, figure.subplots())
+    caption = (
+        "What the planner would gain by breaking its announced plan from a quarter on while all still believe in it, in"
+        " percent of welfare as announced; bars are 95% intervals over held-out episodes."
+    )
+    return [Picture("temptation", caption, figure)]
+
+
+def temptation(records: dict[str, dict[str, Any]], ax: Axes) -> Axes:
+    """A line a run, of records of `rbc_rllib.temptation`."""
+    tidy(ax, "What breaking the plan gains", "% of announced welfare")
+    for label, color in colors(list(records)).items():
+        known = [(each["quarter"], each["percent"]) for each in records[label]["temptations"] if each["percent"]]
+        ax.plot(*zip(*[(q, p["mean"]) for q, p in known], strict=True), color=color, marker="o", ms=4, label=label)
+        for quarter, percent in known:
+            if percent["low"] is not None:
+                ax.vlines(quarter, percent["low"], percent["high"], color=color, linewidth=1)
+    ax.axhline(0, color=GREY, linewidth=0.8)
+    ax.set_xlabel("first quarter in which other rates are levied", fontsize=9.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(PercentFormatter())
+    ax.legend(frameon=False, fontsize=8.5)
+    return ax

@@ -1,0 +1,138 @@
+"""What one or more results folders hold: trials, best responses to them, tax maps, searches, temptations; and what of
+it cannot be read."""
+
+import json
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.gains import Solution
+from analysis.results import Trial, load_trial, read_json
+from analysis.tax_map import TaxMap
+from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.settings import ConfigError
+
+BESIDE = {"best_response": "best_response.json", "tax_map": "tax_map.json", "plan_search": "plan_search.json"}
+"""Kinds of folders that lie beside an experiment's, as `<kind>-<experiment>-<trial>`, and the file that tells each."""
+
+CAUSE_LETTERS = 200
+
+UNREADABLE = (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What reading a file that is damaged or cut off may end in."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Best responses to one trial."""
+
+    label: str  # <experiment>/<trial>
+    solutions: tuple[Solution, ...]  # one a checkpoint, oldest first
+    params: EconomyParameters
+    episodes: int
+
+
+@dataclass
+class Study:
+    """What was found; lists grow while folders are read."""
+
+    folders: tuple[Path, ...]
+    trials: list[Trial] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    maps: dict[str, TaxMap] = field(default_factory=dict)  # by the run's label
+    searches: dict[str, dict[str, Any]] = field(default_factory=dict)  # records of plan_search, by the run's label
+    temptations: dict[str, dict[str, Any]] = field(default_factory=dict)  # records, by the run's label
+    failures: dict[str, str] = field(default_factory=dict)  # trials that failed, and the cause
+    damaged: list[str] = field(default_factory=list)  # a sentence for each file that cannot be read
+
+    @property
+    def name(self) -> str:
+        """Of the folders."""
+        return ", ".join(folder.resolve().name for folder in self.folders)
+
+
+def load_study(folders: Sequence[Path]) -> Study:
+    """Everything in `folders` and in those that lie beside them; raises `ConfigError` where there is nothing."""
+    study = Study(tuple(folders))
+    wanted: dict[Path, None] = {}
+    for folder in folders:
+        here = folder.resolve()
+        wanted[here] = None
+        names, place = f"{here.name}-*", here.parent
+        if (here / "config.json").is_file():  # a trial, in the folder of its experiment
+            names, place = f"{here.parent.name}-{here.name}", here.parents[1]
+        for kind in BESIDE:
+            wanted |= dict.fromkeys(sorted(place.glob(f"{kind}-{names}")))
+    for folder in wanted:
+        _read_folder(study, folder)
+    if not (study.trials or study.answers or study.maps or study.searches):
+        found = study.damaged or sorted(path.name for path in folders[0].glob("*"))
+        rule = "it holds no trial, best response, tax map or search that can be read"
+        raise ConfigError(str(folders[0]), found, rule, "give results/<experiment>")
+    return study
+
+
+def _read_folder(study: Study, folder: Path) -> None:
+    readers: dict[str, Callable[[Study, Path], None]] = {
+        "best_response.json": _read_answer,
+        "tax_map.json": _read_map,
+        "plan_search.json": _read_search,
+    }
+    for file, reader in readers.items():
+        if (folder / file).is_file():
+            _try(study, folder / file, reader, folder)
+            return
+    own = (folder / "config.json").is_file()
+    for trial in [folder] if own else sorted(path.parent for path in folder.glob("*/config.json")):
+        _try(study, trial, _read_trial, trial)
+
+
+def _try(study: Study, path: Path, reader: Callable[[Study, Path], None], folder: Path) -> None:
+    """Read what is in `folder`, or note why `path` cannot be read."""
+    try:
+        reader(study, folder)
+    except UNREADABLE as error:
+        place = error.key if isinstance(error, ConfigError) else str(path)
+        study.damaged.append(f"{place} cannot be read and is left out: {type(error).__name__}: {error}")
+
+
+def _read_trial(study: Study, folder: Path) -> None:
+    trial = load_trial(folder)
+    if trial.config.get("deviation"):
+        return  # a best response, judged with the others of its folder
+    label = "/".join(folder.parts[-2:])
+    study.trials.append(trial)
+    if (folder / "error.txt").is_file():
+        lines = (folder / "error.txt").read_text().strip().splitlines()
+        cause = lines[-1] if lines else "no cause was written"
+        study.failures[label] = textwrap.shorten(cause, CAUSE_LETTERS, placeholder=" ...")
+    for path in sorted(folder.glob("temptation.json")) or sorted(folder.glob("temptation-*/temptation.json")):
+        study.temptations[label] = read_json(path)
+
+
+def _read_answer(study: Study, folder: Path) -> None:
+    record = read_json(folder / "best_response.json")
+    solutions = tuple(Solution.read(solution) for solution in record["solutions"])
+    label = "/".join(Path(record["run"]).parts[-2:])
+    study.answers.append(Answer(label, solutions, _params_in(folder), record["held_out_episodes"]))
+
+
+def _read_map(study: Study, folder: Path) -> None:
+    name = folder.name.removeprefix("tax_map-")
+    study.maps[name] = TaxMap.read(read_json(folder / "tax_map.json"), _params_in(folder))
+
+
+def _read_search(study: Study, folder: Path) -> None:
+    record = read_json(folder / "plan_search.json")
+    study.searches[record["run"]] = record
+
+
+def _params_in(folder: Path) -> EconomyParameters:
+    """Of the economy that the trials in `folder` were trained in."""
+    config = next(iter(sorted(folder.glob("*/config.json"))), None)
+    if config is None:
+        raise ConfigError(
+            str(folder), [], "it holds no trial with a config.json", "train again under another --results"
+        )
+    return EconomyParameters(**json.loads(config.read_text())["economy"])

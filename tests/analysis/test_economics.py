@@ -1,0 +1,101 @@
+"""Macroeconomic words against hand-made roll-outs, and accounts that add up or do not."""
+
+import numpy
+import pytest
+
+from analysis.economics import (
+    MACRO,
+    consumption_equivalent_variation,
+    incidence_panel,
+    largest_residual,
+    lorenz,
+    lorenz_panel,
+    macro,
+)
+from analysis.figures import new_figure
+from analysis.sections.rollouts import by_firm, firm_names, heat_map, sales_words
+from tests.analysis.samples import SMALL, played
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, numpy.ndarray]:
+    return played(SMALL, 3, numpy.random.default_rng(0))
+
+
+def test_ratios_of_a_roll_out_are_those_of_its_totals(data):
+    told = macro(data, SMALL)
+    assert {*told} == {quantity.name for quantity in MACRO}
+    sales = units = wages = hours = 0.0
+    for t in range(10):
+        for e in range(3):
+            for f in range(SMALL.num_firms):
+                sold = data["outcome/exports"][t, e, f] + sum(data["outcome/consumption"][t, e, :, f])
+                units += sold
+                sales += sold * data["state/prices"][t, e, f]
+            wages += sum(data["outcome/wage_income"][t, e])
+            hours += sum(data["outcome/hours_worked"][t, e])
+    assert told["labor_share"] == pytest.approx(wages / sales, rel=1e-4)
+    assert told["real_wage"] == pytest.approx(wages / hours / (sales / units), rel=1e-4)
+    longest = SMALL.hours_choices[-1]
+    assert told["unemployed"] == pytest.approx(1 - hours / (10 * 3 * SMALL.num_consumers * longest), rel=1e-4)
+    first, last = data["state/prices"][0].mean(), data["state/prices"][-1].mean()
+    assert told["inflation"] == pytest.approx(last / first - 1)
+
+
+def test_a_dead_economy_has_no_ratios(data):
+    dead = {name: 0 * values for name, values in data.items()}
+    told = macro(dead, SMALL)
+    assert (told["output"], told["unemployed"], told["gini_consumption"]) == (0, 1, 0)
+    assert all(numpy.isnan(told[name]) for name in ("real_wage", "labor_share", "inflation"))
+
+
+def test_accounts_of_a_played_economy_add_up_and_a_stolen_good_is_found(data):
+    assert largest_residual(data, SMALL) < 1e-5
+    stolen = data["state/inventories"].copy()
+    stolen[5, 1, 2] += 50
+    assert largest_residual(data | {"state/inventories": stolen}, SMALL) > 0.01
+
+
+def test_a_variation_is_worth_the_difference_of_utilities(data):
+    assert consumption_equivalent_variation(data, data, SMALL) == 0
+    richer = data | {"outcome/consumer_reward": data["outcome/consumer_reward"] + 0.1}
+    assert consumption_equivalent_variation(richer, data, SMALL) > 0
+
+
+def test_lorenz_curves_by_hand():
+    numpy.testing.assert_allclose(lorenz(numpy.array([[1.0, 1.0, 2.0]])), [0, 0.25, 0.5, 1])
+    numpy.testing.assert_allclose(lorenz(numpy.array([[3.0, 0.0], [1.0, 1.0]])), [0, 0.25, 1])
+    numpy.testing.assert_allclose(lorenz(numpy.zeros((2, 2))), [0, 0, 0])
+
+
+def test_panels_show_their_data(data):
+    figure = new_figure(9, 3)
+    left, middle, right = figure.subplots(1, 3)
+    lorenz_panel({"a": [data, data]}, left, "consumption")
+    amounts = data["outcome/consumption"].sum((0, 3))
+    numpy.testing.assert_allclose(left.lines[-1].get_ydata(), lorenz(amounts))
+    incidence_panel({"a": [data]}, middle)
+    net = (data["outcome/transfer"][..., None] - data["outcome/income_tax"]).mean((0, 1))
+    numpy.testing.assert_allclose(middle.lines[0].get_ydata(), net)
+    heat_map(data, right, "labor", 10.0)
+    (image,) = right.images
+    numpy.testing.assert_allclose(image.get_array(), data["outcome/labor"].mean(1).T)
+    assert image.get_clim() == (0, 10)
+    assert [label.get_text() for label in right.get_yticklabels()] == firm_names(data)
+    numpy.testing.assert_allclose(
+        by_firm(data, "consumption")[2, 3], data["outcome/consumption"][3, :, :, 2].sum(1).mean()
+    )
+
+
+def test_who_exports_and_who_sells_at_home_is_counted():
+    shape = (3, 1, 4)
+    exports, bought = numpy.zeros(shape), numpy.zeros((3, 1, 2, 4))
+    exports[:, 0, 0], exports[:, 0, 1], exports[:, 0, 2] = 9, 1, 5
+    bought[:, 0, :, 0], bought[:, 0, :, 1], bought[:, 0, :, 2] = 0.5, 4.5, 2.5
+    data = {"outcome/exports": exports, "outcome/consumption": bought}
+    assert sales_words(data) == (
+        "firm 0 sells mostly abroad, firm 1 sells mostly at home, firm 2 sells at home and abroad and firm 3 sells"
+        " nothing; of all units sold 50% are exported."
+    )
+    assert sales_words(data | {"outcome/exports": 0 * exports}).startswith("nothing is exported")
+    assert sales_words({name: 0 * values for name, values in data.items()}) == "no firm sells anything."
