@@ -14,7 +14,7 @@ into a folder of their own in it, such as `evaluation-episodes256-seed7`.
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +31,9 @@ from analysis.rollout import save_rollout
 from analysis.tidy import save_table
 from analysis.writing import plan_words
 from rbc_rllib.arrays import array_library, stack, to_numpy
-from rbc_rllib.economy import GROUPS
+from rbc_rllib.economy import GROUPS, Planner
 from rbc_rllib.economy.indicators import episode_indicators
+from rbc_rllib.economy.planner import Rates
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.modules import GroupModule, settled_plan
 from rbc_rllib.play.process import prepare_process
@@ -90,13 +91,24 @@ class Evaluation:
         return f"The economy is not trivial (trivial episodes: {self.trivial_share:.0%})."
 
 
-def evaluate(run: str | Path, episodes: int | None = None, seed: int | None = None) -> Evaluation:
+def evaluate(
+    run: str | Path, episodes: int | None = None, seed: int | None = None, tax_plan: Sequence[Rates] | None = None
+) -> Evaluation:
     """What the newest policies of a trial's folder do on held-out episodes; by default the experiment's own, with its
-    seed. Writes nothing. Raises `ConfigError` where there is no trial, and for fewer than one episode.
+    seed. Writes nothing.
+
+    Where another `tax_plan` is announced (income and corporate rate, one pair for all quarters after the first or one
+    for each), consumers and firms answer that. Raises `ConfigError` where there is no trial, for fewer than one episode
+    and for a plan that is not on the menu or that nobody there has learned to read.
     """
     trial = Path(run)
     experiment = ExperimentConfig.of_trial(trial)
     modules = load_networks(newest_checkpoint(trial), experiment)
+    if tax_plan is not None:
+        if not experiment.planner.announces:
+            rule = "followers of a planner with discretion have never seen an announced plan"
+            raise ConfigError("tax_plan", tax_plan, rule, "name a run whose planner.mode announces one")
+        experiment = experiment.replace(planner=Planner(mode="fixed", rates=tuple(tax_plan)))
     return play_held_out(experiment, modules, *_episodes_and_seed(experiment, episodes, seed))
 
 
