@@ -1,17 +1,21 @@
 """The spectrum of solutions (the paper's Figures 6 and 7): every seed a point."""
 
+from collections import Counter
 from collections.abc import Sequence
 
+import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
 
 from analysis.figures import colors, new_figure, tidy
 from analysis.metrics import indicator, source, verdict
-from analysis.page import Missing, Picture, Section
+from analysis.page import Missing, Picture, Section, Words
 from analysis.quantities import BY_NAME
-from analysis.results import Trial, by_treatment
+from analysis.results import Trial, by_treatment, treatment
 from analysis.study import Study
-from analysis.writing import listed
+from analysis.writing import count, listed
 
 PAIRS = (
     ("firm_reward", "consumer_reward"),
@@ -20,6 +24,13 @@ PAIRS = (
     ("corporate_tax_rate", "social_welfare"),
 )
 """What is held against what: x and y."""
+
+ALIKE = ("consumer_reward", "firm_reward", "price", "wage", "hours", "consumption", "corporate_tax_rate")
+"""In what solutions of one kind are alike."""
+
+FEWEST = 6  # trials, from which on kinds are told apart
+MOST_KINDS = 4
+NAMED = 3  # differences, the strongest ones
 
 
 def section(study: Study) -> Section:
@@ -38,7 +49,8 @@ def section(study: Study) -> Section:
         f"Every trial a point, {len(known)} of them, means of its held-out episodes; a colour for each treatment,"
         f" which is named in the legend, a cross where the economy is dead. Rows: {listed([*there])} economy."
     )
-    return Section("Spectrum of solutions", (Picture("spectrum", caption, spectrum_figure(there)),))
+    words = [Words(sentence) for own in there.values() for sentence in kinds_words(kinds_of_solution(own))]
+    return Section("Spectrum of solutions", (Picture("spectrum", caption, spectrum_figure(there)), *words))
 
 
 def scatter(trials: Sequence[Trial], ax: Axes, x: str, y: str, palette: dict[str, str]) -> Axes:
@@ -68,3 +80,62 @@ def spectrum_figure(trials: dict[str, list[Trial]]) -> Figure:
     handles = axes[0, 0].get_legend_handles_labels()[0]
     figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False, fontsize=9)
     return figure
+
+
+def kinds_of_solution(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Groups of trials that are alike in `ALIKE`: Ward's clusters of standardised indicators, as many (two to four) as
+    have the highest mean silhouette; one group of all for fewer than six trials, or where nothing differs."""
+    values = numpy.array([[indicator(trial, name) for name in ALIKE] for trial in trials])
+    spread = values.std(0)
+    values = values[:, spread > 0] / spread[spread > 0]
+    if len(trials) < FEWEST or not values.shape[1] or not numpy.isfinite(values).all():
+        return [list(trials)]
+    tree = hierarchy.linkage(values, "ward")
+    cuts = [hierarchy.fcluster(tree, count, "maxclust") for count in range(2, MOST_KINDS + 1)]
+    labels = max(cuts, key=lambda cut: silhouette(values, cut))
+    groups = [
+        [trial for trial, own in zip(trials, labels, strict=True) if own == label] for label in {*labels.tolist()}
+    ]
+    return sorted(groups, key=len, reverse=True)
+
+
+def silhouette(values: numpy.ndarray, labels: numpy.ndarray) -> float:
+    """Mean over points of (b - a) / max(a, b): a the mean distance to the others of its cluster, b to those of the
+    nearest other one (Rousseeuw, 1987); 0 for a point that is alone."""
+    distances = distance.squareform(distance.pdist(values))
+    scores = []
+    for point, label in enumerate(labels):
+        own = (labels == label) & (numpy.arange(len(labels)) != point)
+        others = [distances[point, labels == other].mean() for other in {*labels.tolist()} - {label}]
+        if not own.any() or not others:
+            scores.append(0.0)
+            continue
+        inside, outside = distances[point, own].mean(), min(others)
+        scores.append((outside - inside) / max(inside, outside, 1e-12))
+    return float(numpy.mean(scores))
+
+
+def kinds_words(groups: Sequence[Sequence[Trial]]) -> list[str]:
+    """A sentence for each kind: how many trials of which treatments, and in what it differs most from the others."""
+    everyone = [trial for group in groups for trial in group]
+    if len(groups) < 2:
+        return []
+    sentences = []
+    for number, group in enumerate(groups, 1):
+        differences = []
+        for name in ALIKE:
+            all_values = numpy.array([indicator(trial, name) for trial in everyone])
+            mine = float(numpy.mean([indicator(trial, name) for trial in group]))
+            others = float(numpy.mean([indicator(trial, name) for trial in everyone if trial not in group]))
+            if all_values.std() > 0:
+                differences.append(((mine - others) / all_values.std(), name, mine, others))
+        strongest = sorted(differences, key=lambda each: -abs(each[0]))[:NAMED]
+        names = [
+            f"{'higher' if z > 0 else 'lower'} {BY_NAME[name].label}"
+            f" ({BY_NAME[name].text(mine)} against {BY_NAME[name].text(others)})"
+            for z, name, mine, others in strongest
+        ]
+        members = Counter(treatment(trial) for trial in group)
+        listed_members = listed([f"{name} ({times})" for name, times in members.items()])
+        sentences.append(f"Kind {number}, {count(len(group), 'trial')} of {listed_members}: {listed(names)}.")
+    return sentences
