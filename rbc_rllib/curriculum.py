@@ -65,9 +65,9 @@ class Curriculum(Settings):
     entropy_time_constant: PositiveFloat = 0.05
     entropy_from_own_start: bool = False  # whether a group's entropy stays high until it starts to learn
     # Reached linearly late in training, so that policies end closer to a best response; None keeps it as it is.
-    cooled_entropy_coeff: PerGroup | None = PerGroup(consumer=0.02, firm=0.02, planner=0.02)
-    cooling_start: float = Field(0.6, ge=0, le=1)
-    cooling_end: float = Field(1.0, ge=0, le=1)
+    cooled_entropy_coeff: PerGroup | None = PerGroup(consumer=0.02, firm=0.01, planner=0.02)
+    cooling_start: float = Field(0.5, ge=0, le=1)
+    cooling_end: float = Field(0.85, ge=0, le=1)
 
     # A planner who learns a plan keeps ever closer to its most likely one, so that others end by answering that one.
     plan_settling_start: float = Field(0.5, ge=0, le=1)

@@ -15,6 +15,7 @@ from rbc_rllib.runs.interruption import the_interruption
 from rbc_rllib.runs.progress import ConfigFile, ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.trial import Trial, experiment_of
+from rbc_rllib.runs.trials_table import TrialsTable
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.rllib_internals import has_snapshot, quiet
 
@@ -82,7 +83,7 @@ def _new_tuner(sweep: Sweep, folder: Path) -> tune.Tuner:
             name=folder.name,
             storage_path=str(folder.parent),
             verbose=0,
-            callbacks=[ConfigFile(), ProgressLines(), the_interruption()],
+            callbacks=[ConfigFile(), ProgressLines(), TrialsTable(), the_interruption()],
             # When a trial saves one is its own affair (`iterations_per_checkpoint`).
             checkpoint_config=tune.CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS, checkpoint_at_end=True),
             sync_config=tune.SyncConfig(sync_period=30),
