@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.followers import followers_table, followers_words
+from analysis.report import write_report
 from analysis.results import load_trial
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import EACH, FROZEN, SCRATCH, Deviation, ExperimentConfig, Sweep, parse_assignments
@@ -185,12 +186,15 @@ def final_game(
 
 
 def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int) -> str:
-    """What `deviators` would gain by leaving the newest policies of each trial, in short trainings of one seed, in
-    words. What is finished already is not trained again; results lie beside the trials' experiment."""
+    """What `deviators` would gain by leaving the newest policies of each trial of an experiment, in short trainings of
+    one seed, in words. What is finished already is not trained again; results lie beside the experiment, whose report
+    is written anew with them."""
     for trial in trials:
         sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
         folder = responses_folder(trial, trial.parents[1])
         conclude(run(sweep, folder, resume=has_snapshot(folder)), judge)
+    for folder in {trial.parent for trial in trials}:
+        write_report(folder)
     asked = [load_trial(trial) for trial in trials]
     return f"{followers_table(asked)}\n\n{followers_words(asked)}"
 
