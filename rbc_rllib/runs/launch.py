@@ -13,6 +13,7 @@ from ray import tune
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs.interruption import the_interruption
 from rbc_rllib.runs.progress import ConfigFile, ProgressLines
+from rbc_rllib.runs.resources import check_cluster
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.trial import Trial, experiment_of
 from rbc_rllib.runs.trials_table import TrialsTable
@@ -39,7 +40,7 @@ def run(sweep: Sweep, folder: Path, resume: bool = False) -> Run:
     """Train every trial of `sweep` in `folder`.
 
     An existing folder is refused unless `resume`, which finishes what is unfinished in it; then the sweep must be the
-    one that was started. Raises `ConfigError` where it is not.
+    one that was started. Raises `ConfigError` where it is not, and where the cluster can never run such a trial.
     """
     quiet()
     folder = folder.absolute()
@@ -52,6 +53,7 @@ def run(sweep: Sweep, folder: Path, resume: bool = False) -> Run:
     if resume:
         check_same(_started_sweep(folder), sweep)
     _start_ray()
+    check_cluster(sweep)
     if resume:
         tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)
     else:

@@ -1,0 +1,46 @@
+"""Whether a cluster can ever run a trial: a request that no node satisfies waits for ever, in silence."""
+
+from collections.abc import Mapping, Sequence
+
+import ray
+
+from rbc_rllib.experiment import Sweep
+from rbc_rllib.runs.trial import Trial
+from rbc_rllib.settings import ConfigError
+
+Amounts = Mapping[str, float]
+
+
+def check_cluster(sweep: Sweep) -> None:
+    """Raise `ConfigError` where the nodes of the cluster, as they are now, cannot run one trial of `sweep`."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for experiment in sweep.experiments:
+        config = {"experiment": experiment.model_dump(mode="json")}
+        check_feasible(Trial.default_resource_request(config).bundles, nodes)
+
+
+def check_feasible(bundles: Sequence[Amounts], nodes: Sequence[Amounts]) -> None:
+    """Raise `ConfigError` unless each of the `bundles` (a process each) fits a node, and all of them the cluster."""
+    there, asked = _total(nodes), _total(bundles)
+    fits = all(any(_fits(bundle, node) for node in nodes) for bundle in bundles)
+    if fits and _fits(asked, there):
+        return
+    largest = max(bundles, key=lambda bundle: sum(bundle.values()))
+    have = _words({name: there.get(name, 0.0) for name in asked})
+    rule = (
+        f"a trial asks for {_words(asked)} in {len(bundles)} processes, the largest of which for {_words(largest)}, and"
+        f" the cluster has {have} on {len(nodes)} node{'s' * (len(nodes) != 1)}"
+    )
+    raise ConfigError("resources", dict(asked), rule, "ask for fewer runners, learners or GPUs, or add nodes first")
+
+
+def _fits(wanted: Amounts, there: Amounts) -> bool:
+    return all(amount <= there.get(name, 0.0) + 1e-9 for name, amount in wanted.items())
+
+
+def _total(parts: Sequence[Amounts]) -> dict[str, float]:
+    return {name: sum(part.get(name, 0.0) for part in parts) for part in parts for name in part}
+
+
+def _words(amounts: Amounts) -> str:
+    return " and ".join(f"{amount:g} {name}" for name, amount in sorted(amounts.items())) or "nothing"
