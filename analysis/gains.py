@@ -19,6 +19,9 @@ from analysis.writing import markdown, number, plain
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
 
+ROUNDING = 1e-9
+"""Differences below this share of a reward's size are none."""
+
 HIGHEST_FACTOR = 1e12
 """No consumption is multiplied by more in the search for a consumption equivalent."""
 
@@ -185,7 +188,7 @@ def measure_gain(
         improvement=float(before.mean()) - untrained,
         consumption_equivalent=None if consumption is None else _equivalents(params, consumption, gain),
         temperature=None if cooled is None else _interval(cooled[None]),
-        unconverged=None if cooled is None else _interval(gains - cooled),
+        unconverged=None if cooled is None else _interval(_free_of_rounding(gains - cooled, size)),
         chosen=chosen,
         curve=curve or {},
     )
@@ -260,6 +263,10 @@ def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, g
         if high > HIGHEST_FACTOR:
             return math.inf
     return 100 * (optimize.brentq(lambda factor: enjoyed(factor) - wanted, 0.0, high, xtol=1e-9) - 1)
+
+
+def _free_of_rounding(differences: np.ndarray, size: float) -> np.ndarray:
+    return np.where(np.abs(differences) < ROUNDING * size, 0.0, differences)
 
 
 def _interval(values: np.ndarray, **settings: Any) -> Interval:
