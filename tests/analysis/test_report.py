@@ -221,7 +221,8 @@ def test_a_browser_draws_it_without_a_complaint_and_sorts_its_tables(experiment:
       heads[column].click(); const up = seen(); heads[column].click(); const down = seen();
       const wide = [...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1
         && !e.closest(".table"));
-      document.title = JSON.stringify({up, down, wide: wide.map(e => e.tagName), loaded: performance
+      const cut = [...document.querySelectorAll(".table")].filter(e => e.scrollWidth > e.clientWidth + 1);
+      document.title = JSON.stringify({up, down, cut: cut.length, wide: wide.map(e => e.tagName), loaded: performance
         .getEntriesByType("resource").map(e => e.name).filter(name => !name.startsWith("data:"))});
     </script></body>"""
     page.write_text(page.read_text().replace("</body>", script))
@@ -234,5 +235,5 @@ def test_a_browser_draws_it_without_a_complaint_and_sorts_its_tables(experiment:
     assert up == sorted(down)
     assert down == up[::-1]
     assert len({*up}) == 3
-    assert found["wide"] == []
+    assert (found["wide"], found["cut"]) == ([], 0)
     assert found["loaded"] == []
