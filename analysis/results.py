@@ -102,12 +102,17 @@ def load_trials(folder: str | Path) -> list[Trial]:
     folder = Path(folder)
     configs = [folder / "config.json"] if (folder / "config.json").is_file() else sorted(folder.glob("*/config.json"))
     if not configs:
-        inside = sorted({path.parent.parent.name for path in folder.glob("*/*/config.json")})
-        fix = f"name one of the experiments in it: {', '.join(inside)}" if inside else "give results/<experiment>"
-        content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
-        raise ConfigError(str(folder), content, "it holds no trial, that is no folder with a config.json", fix)
+        raise nothing_in(folder)
     trials = [load_trial(path.parent) for path in configs]
     return sorted(trials, key=lambda trial: (treatment(trial), trial.seed, str(trial.path)))
+
+
+def nothing_in(folder: Path) -> ConfigError:
+    """The refusal of a folder that holds no trial; it names what is there, and what was probably meant."""
+    inside = sorted({path.parent.parent.name for path in folder.glob("*/*/config.json")})
+    fix = f"name one of the experiments in it: {', '.join(inside)}" if inside else "give results/<experiment>"
+    content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
+    return ConfigError(str(folder), content, "it holds no trial, that is no folder with a config.json", fix)
 
 
 def load_trial(folder: Path) -> Trial:

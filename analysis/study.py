@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.gains import Solution
-from analysis.results import Trial, load_trial, read_json
+from analysis.results import Trial, load_trial, nothing_in, read_json
 from analysis.tax_map import TaxMap
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.settings import ConfigError
@@ -67,9 +67,10 @@ def load_study(folders: Sequence[Path]) -> Study:
     for folder in wanted:
         _read_folder(study, folder)
     if not (study.trials or study.answers or study.maps or study.searches):
-        found = study.damaged or sorted(path.name for path in folders[0].glob("*"))
-        rule = "it holds no trial, best response, tax map or search that can be read"
-        raise ConfigError(str(folders[0]), found, rule, "give results/<experiment>")
+        if study.damaged:
+            rule = f"nothing in it can be read. {study.damaged[0].removesuffix('.')}"
+            raise ConfigError(str(folders[0]), len(study.damaged), rule, "repair or remove that file")
+        raise nothing_in(folders[0])
     return study
 
 

@@ -313,7 +313,7 @@ def test_plans_may_settle_all_at_once(end, before):
 )
 def test_entropy_is_cooled_linearly_at_the_end(env_steps, consumer, firm, planner):
     cooled = PerGroup(consumer=0.01, firm=0.02, planner=0.5)
-    curriculum = CURRICULUM.replace(cooled_entropy_coeff=cooled, cooling_start=0.6)
+    curriculum = CURRICULUM.replace(cooled_entropy_coeff=cooled, cooling_start=0.6, cooling_end=1.0)
     expected = {"consumer": consumer, "firm": firm, "planner": planner}
     assert curriculum.at(env_steps).entropy_coeff == pytest.approx(expected)
     assert asdict(replace(curriculum.at(env_steps), entropy_coeff={})) == asdict(
@@ -332,9 +332,10 @@ def test_cooling_may_end_before_training_does():
 
 def test_what_is_cooled_may_still_be_falling_and_may_never_have_been_annealed():
     cooled = PerGroup(consumer=0.01, firm=0.02, planner=0.5)
-    slow = CURRICULUM.replace(cooled_entropy_coeff=cooled, entropy_time_constant=1.0)
+    late = CURRICULUM.replace(cooled_entropy_coeff=cooled, cooling_start=0.6, cooling_end=1.0)
+    slow = late.replace(entropy_time_constant=1.0)
     assert slow.at(800).entropy_coeff["consumer"] == pytest.approx((0.2246644821 + 0.01) / 2)  # 0.5 exp(-0.8)
-    flat = CURRICULUM.replace(cooled_entropy_coeff=cooled, annealed_entropy=False)
+    flat = late.replace(annealed_entropy=False)
     assert [flat.at(moment).entropy_coeff["firm"] for moment in (0, 600, 900)] == pytest.approx([0.1, 0.1, 0.04])
 
 
