@@ -2,7 +2,7 @@
 
     python -m rbc_rllib.sweep                                  # commitment against discretion, 10 minutes
     python -m rbc_rllib.sweep smoke                            # 30 seconds, a small economy
-    python -m rbc_rllib.sweep open_economy --set learning.trained_consumers=100
+    python -m rbc_rllib.sweep total_welfare --set learning.trained_consumers=100
     python -m rbc_rllib.sweep curriculum_search --results /shared/results
     python -m rbc_rllib.sweep quickstart --resume              # finish an interrupted sweep
     ray job submit --working-dir . -- python -m rbc_rllib.sweep

@@ -23,7 +23,7 @@ from rbc_rllib.runs.trial import experiment_of
 from rbc_rllib.settings import ConfigError
 from tests.small import SMALL
 
-NAMES = ["quickstart", "smoke", "open_economy", "closed_economy", "tax_baselines", "curriculum_search"]
+NAMES = ["quickstart", "smoke", "tax_baselines", "total_welfare", "closed_economy", "curriculum_search"]
 NAMES += ["equilibrium_study", "curriculum_ablation"]
 
 
