@@ -2,6 +2,7 @@
 frozen, complete."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -288,6 +289,14 @@ class Sweep:
         experiments = tuple(experiment.with_values(values) for experiment in self.experiments)
         space = {key: domain for key, domain in self.search_space.items() if key not in values}
         return replace(self, experiments=experiments, search_space=space)
+
+    def only(self, names: Sequence[str]) -> "Sweep":
+        """The same sweep with the experiments of these names alone; raises `ConfigError` for an unknown one."""
+        known = list(dict.fromkeys(experiment.name for experiment in self.experiments))
+        for name in names:
+            if name not in known:
+                raise ConfigError("--only", name, "there is no such experiment", f"take some of {', '.join(known)}")
+        return replace(self, experiments=tuple(each for each in self.experiments if each.name in names))
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     python -m rbc_rllib.sweep                                  # commitment against discretion, 10 minutes
     python -m rbc_rllib.sweep smoke                            # 30 seconds, a small economy
-    python -m rbc_rllib.sweep total_welfare --set learning.trained_consumers=100
+    python -m rbc_rllib.sweep tax_baselines --only schedule fixed_0_80 --set learning.trained_consumers=100
     python -m rbc_rllib.sweep curriculum_search --results /shared/results
     python -m rbc_rllib.sweep quickstart --resume              # finish an interrupted sweep
     ray job submit --working-dir . -- python -m rbc_rllib.sweep
@@ -30,9 +30,12 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument(
         "name", nargs="?", default="quickstart", help="a module of tune_configs/ (default: quickstart)"
     )
+    command.add_argument("--only", nargs="+", metavar="EXPERIMENT", help="experiments of it by name (default: all)")
     options = command.parse_args(arguments)
     with refused(command):
         sweep = find_sweep(options.name).with_values(parse_assignments(options.set))
+        if options.only:
+            sweep = sweep.only(options.only)
         prepare_process()
         ended = run(sweep, Path(options.results) / options.name, options.resume)
         conclude(ended, judge)

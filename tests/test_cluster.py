@@ -89,6 +89,7 @@ def test_the_slurm_script_says_how_it_is_called(slurm):
     assert said == ""
 
 
-def test_the_slurm_script_passes_shellcheck():
-    done = subprocess.run(["shellcheck", FOLDER / "slurm.sh"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("script", [FOLDER / "slurm.sh", FOLDER.parent / "docs" / "example" / "make.sh"])
+def test_a_script_passes_shellcheck(script):
+    done = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

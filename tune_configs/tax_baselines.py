@@ -10,8 +10,8 @@ from rbc_rllib.economy import Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 
 SEEDS = (0, 1, 2, 3, 4)
-MAIN_PAIRS = ((0.0, 0.6), (0.0, 0.8), (0.0, 1.0))
-OTHER_PAIRS = ((0.0, 0.0), (0.0, 0.4), (0.2, 0.2), (0.2, 0.8), (0.4, 0.4), (0.6, 0.6), (0.8, 0.8))
+MAIN_PAIRS = ((0.0, 0.6), (0.0, 0.8))
+OTHER_PAIRS = ((0.0, 0.0), (0.0, 0.4), (0.0, 1.0), (0.2, 0.2), (0.2, 0.8), (0.4, 0.4), (0.6, 0.6), (0.8, 0.8))
 
 
 def fixed(*pairs: tuple[float, float]) -> dict[str, Planner]:

@@ -55,6 +55,7 @@ def run(tmp_path) -> Path:
             ["planner.rates", "0.5 must be on the menu economy.tax_choices"],
         ),
         ("rbc_rllib.sweep", ["closed_economy", "--set", "seed=3"], ["experiments", "own name and seed"]),
+        ("rbc_rllib.sweep", ["tax_baselines", "--only", "none"], ["--only = 'none'", "no such", "fixed_0_80"]),
         ("rbc_rllib.sweep", ["smoke", "--resume"], ["--resume", "no run to resume"]),
         ("rbc_rllib.train", ["--config", "nonsense"], ["config = 'nonsense'", "quickstart"]),
         ("rbc_rllib.train", ["--config", "smoke", "--set", "seed"], ["seed", "key=value"]),

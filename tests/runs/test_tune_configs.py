@@ -87,6 +87,14 @@ def test_the_tax_baselines_differ_in_their_taxes_only():
         assert planners[mode] == Planner(mode=mode)
 
 
+def test_some_experiments_of_a_sweep_can_be_trained_alone():
+    sweep = find_sweep("tax_baselines")
+    some = sweep.only(["fixed_0_80", "schedule"])
+    assert some.experiments == tuple(each for each in sweep.experiments if each.name in ("schedule", "fixed_0_80"))
+    assert len(some.experiments) == 10
+    assert sweep.only([each.name for each in sweep.experiments]) == sweep
+
+
 def test_fixed_taxes_are_on_the_menu_and_leave_the_planner_no_choice():
     rates = set()
     for experiment in find_sweep("tax_baselines").experiments:
