@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,18 @@ class Response:
         return float((np.maximum(self.gains, 0) if self.alone else self.gains).mean())
 
 
+SCORE = attrgetter("score")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A response that was learned in so many iterations."""
+
+    experiment: ExperimentConfig
+    iterations: int
+    response: Response
+
+
 @dataclass(frozen=True)
 class Asked:
     """A deviator who is asked what leaving the frozen policies gains."""
@@ -135,28 +148,29 @@ class Asked:
             for each in TEMPERATURES
         ]
 
-    def gain(self, deviator: str, members: list[Member]) -> Gain:
-        """What the deviator gains by the best responses that `members` have learned, one for each start and seed."""
-        still = self.cooled()
-        coolest = max(still, key=lambda each: each.score, default=None)
-        learned: dict[int, list[Response]] = defaultdict(list)
-        curve: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    def learned(self, members: list[Member]) -> list[Learned]:
+        """What `members` have learned, one for each start and seed, at each of their checkpoints."""
+        found = []
         for path, experiment in members:
-            assert experiment.deviation is not None
-            start = start_name(experiment.deviation)
+            per_iteration = experiment.env_steps_per_update * experiment.learning.updates_per_iteration
             for checkpoint in checkpoints_in(path):
-                iterations = training_state(checkpoint).env_steps // (
-                    experiment.env_steps_per_update * experiment.learning.updates_per_iteration
-                )
-                name = f"from {start}, after {iterations} iterations"
+                iterations = training_state(checkpoint).env_steps // per_iteration
+                name = f"from {start_name(experiment)}, after {iterations} iterations"
                 response = self.response(name, load_networks(checkpoint, experiment))
-                learned[experiment.seed].append(response)
-                curve[start][iterations].append(float(response.gains.mean()))
-        best = {seed: max([*own, *still], key=lambda each: each.score) for seed, own in sorted(learned.items())}
+                found.append(Learned(experiment, iterations, response))
+        return found
+
+    def gain(self, deviator: str, members: list[Member]) -> Gain:
+        """What the deviator gains by the best responses that `members` have learned, with what of that is noise."""
+        still, learned = self.cooled(), self.learned(members)
+        best = {
+            seed: max([*(each.response for each in learned if each.experiment.seed == seed), *still], key=SCORE)
+            for seed in sorted({each.experiment.seed for each in learned})
+        }
         before, group = self.rewards(self.frozen.held_out), self.deviation.group
         played = {id(each): self.play(each.networks) for each in best.values()}
         noise = None
-        if coolest:
+        if coolest := max(still, key=SCORE, default=None):
             stays = coolest.gains <= 0 if self.deviation.each else coolest.score <= 0
             gained = played[id(coolest)] if id(coolest) in played else self.play(coolest.networks)
             noise = np.where(stays, 0.0, gained - before)
@@ -184,16 +198,26 @@ class Asked:
             consumption=consumption,
             cooled=noise,
             chosen=tuple(each.name for each in best.values()),
-            curve={
-                start: tuple((length, float(np.mean(gains))) for length, gains in sorted(lengths.items()))
-                for start, lengths in curve.items()
-            },
+            curve=curve(learned),
         )
 
 
-def start_name(deviation: Deviation) -> str:
-    """`frozen`, `scratch`, or the other run's name."""
-    return deviation.start if deviation.start in (FROZEN, SCRATCH) else Path(deviation.start).parent.name
+def curve(learned: list[Learned]) -> dict[str, tuple[tuple[int, float], ...]]:
+    """By start: how the gain on validation episodes, mean over seeds, grows with the iterations."""
+    gains: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for each in learned:
+        gains[start_name(each.experiment)][each.iterations].append(float(each.response.gains.mean()))
+    return {
+        start: tuple((length, float(np.mean(values))) for length, values in sorted(lengths.items()))
+        for start, lengths in gains.items()
+    }
+
+
+def start_name(experiment: ExperimentConfig) -> str:
+    """Where its deviator started: `frozen`, `scratch`, or the other run's name."""
+    assert experiment.deviation is not None
+    start = experiment.deviation.start
+    return start if start in (FROZEN, SCRATCH) else Path(start).parent.name
 
 
 def judge(folder: Path, finished: list[Path]) -> str:
