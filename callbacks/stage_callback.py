@@ -17,8 +17,8 @@ class StageCallback(RLlibCallback):
     """Applies the stage of the moment; subclasses say what of it.
 
     The stage is a function of the algorithm's lifetime env steps alone. It is applied when the algorithm is built,
-    after every iteration, when a checkpoint was loaded and when runners were recreated, so nothing is lost with a
-    restore or a worker. Evaluations see the final stage: the economy itself.
+    after every iteration and when a checkpoint was loaded, so nothing is lost with a restore. Evaluations see the final
+    stage: the economy itself.
     """
 
     def __init__(self, curriculum: Curriculum):
@@ -57,11 +57,6 @@ class StageCallback(RLlibCallback):
     def on_checkpoint_loaded(self, *, algorithm: Any, **_: Any) -> None:
         """The stage in which the checkpoint was written."""
         self.apply(algorithm)
-
-    def on_env_runners_recreated(self, *, algorithm: Any, is_evaluation: bool, **_: Any) -> None:
-        """A recreated runner knows no stage."""
-        if not is_evaluation:
-            self.apply(algorithm)
 
     def on_evaluate_start(self, *, algorithm: Any, **_: Any) -> None:
         """Policies are judged in the economy itself."""

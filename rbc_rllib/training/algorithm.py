@@ -62,10 +62,9 @@ class EconomyPPO(PPO):
         """Sample once from every runner, update the groups in training, and check that all stays finite."""
         config = self.config
         env_steps = self.env_steps
+        self.check_learners()
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
             batch = self._sample(env_steps)
-        if batch is None:
-            return
         rows_per_learner = batch.env_steps() // max(1, config.num_learners)
         growth = config.experiment.refinement.batches(config.experiment.curriculum.progress(env_steps))
         minibatch_size = config.minibatch_size and growth * config.minibatch_size
@@ -88,8 +87,17 @@ class EconomyPPO(PPO):
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self._check_finite()
 
-    def _sample(self, env_steps: int) -> MultiAgentBatch | None:
-        """One batch from all runners, which first load the learners' weights; None if no runner answered."""
+    def check_learners(self) -> None:
+        """Raise what ended a learner's process since the last update: RLlib keeps it to itself."""
+        for answer in self.learner_group.foreach_learner(_nothing, healthy_only=False).result_or_errors:
+            if not answer.ok:
+                raise answer.get()
+
+    def _sample(self, env_steps: int) -> MultiAgentBatch:
+        """One batch from all runners, which first load the learners' weights.
+
+        Raises what a runner raised, and Ray's error where one has died.
+        """
         weights = self.learner_group.get_weights()
         runners = self.env_runner_group
         if runners.num_remote_env_runners() == 0:
@@ -100,8 +108,9 @@ class EconomyPPO(PPO):
                 local_env_runner=False,
                 timeout_seconds=self.config.sample_timeout_s,
             )
-        if not answers:
-            return None
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
         self.metrics.aggregate([metrics for _, metrics in answers], key=ENV_RUNNER_RESULTS)
         batches = [batch for batches, _ in answers for batch in batches]
         return batches[0] if len(batches) == 1 else concat_samples(batches)
@@ -112,6 +121,10 @@ class EconomyPPO(PPO):
                 value = self.metrics.peek((LEARNER_RESULTS, group, name), default=0.0)
                 if not math.isfinite(value):
                     raise NumericsError(group, self.env_steps, name, "learner")
+
+
+def _nothing(_: Any) -> None:
+    """What to ask of a process to see whether it is alive."""
 
 
 def lifetime_env_steps(algorithm: Any) -> int:

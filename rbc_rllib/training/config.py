@@ -77,7 +77,11 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
         num_env_runners=resources.num_env_runners,
         num_gpus_per_env_runner=resources.num_gpus_per_env_runner,
         num_cpus_per_env_runner=resources.num_cpus_per_env_runner,
+        sample_timeout_s=None,  # after it RLlib would go on without the slow runner's economies
     )
+    # RLlib would go on without a runner that died until it is back, that is with other numbers; so the trial fails, and
+    # Tune tries it again from its last checkpoint.
+    config.fault_tolerance(restart_failed_env_runners=False, ignore_env_runner_failures=False)
     config.learners(
         num_learners=resources.num_learners,
         num_gpus_per_learner=resources.num_gpus_per_learner,

@@ -169,14 +169,18 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         )
         return batches
 
-    def sample_with(self, weights: Any, env_steps: int) -> tuple[list[MultiAgentBatch], Any]:
-        """Load `weights`, play, and return batches and metrics.
+    def sample_with(self, weights: Any, env_steps: int) -> tuple[list[MultiAgentBatch], Any] | Exception:
+        """Load `weights`, play, and return batches and metrics, or what was raised instead.
 
         RLlib's own weight synchronisation is dropped while another request is in flight, for example right after a
-        restore; weights that travel with the request cannot be.
+        restore; weights that travel with the request cannot be. And it ends the process of a runner that raises, so
+        that nobody would know of what.
         """
-        self._load(weights)
-        return self.sample(env_steps=env_steps), self.get_metrics()
+        try:
+            self._load(weights)
+            return self.sample(env_steps=env_steps), self.get_metrics()
+        except Exception as error:
+            return error
 
     def _load(self, weights: Any) -> None:
         self.module.set_state(ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights)

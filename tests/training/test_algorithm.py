@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ import pytest
 import ray
 import torch
 import tree
+from ray.exceptions import RayActorError
 from ray.rllib.core.columns import Columns
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from callbacks import curriculum_callbacks
 from rbc_rllib import arrays
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.play.numerics import NumericsError
@@ -140,26 +139,59 @@ def test_runners_get_the_gpus_that_are_meant_for_them(resources, expected, monke
     assert asked == expected
 
 
-def test_a_lost_runner_is_replaced_and_told_the_stage_and_the_weights():
-    experiment = SMALL.with_values({"resources.num_env_runners": 2, "learning.updates_per_iteration": 1})
-    config = algorithm_config(experiment).fault_tolerance(restart_failed_env_runners=True)
-    algorithm = config.callbacks(curriculum_callbacks(experiment)).build_algo()
+@pytest.fixture(scope="module")
+def distributed():
+    """An algorithm with two remote runners and two remote learners, of which the tests here leave less and less."""
+    resources = {"resources.num_env_runners": 2, "resources.num_learners": 2, "learning.updates_per_iteration": 1}
+    algorithm = build(SMALL.with_values(resources))
     algorithm.train()
-    runners = algorithm.env_runner_group
-    (victim,) = runners.foreach_env_runner(lambda r: os.getpid(), local_env_runner=False, remote_worker_ids=[1])
-    os.kill(victim, signal.SIGKILL)
-    give_up = time.monotonic() + 120
-    algorithm.train()
-    assert runners.num_healthy_remote_workers() < 2
-    while runners.num_healthy_remote_workers() < 2 and time.monotonic() < give_up:
-        algorithm.train()
-    before = hashes_of(algorithm.learner_group.get_weights())
-    algorithm.train()
-    assert runners.foreach_env_runner(lambda r: r.weights_hashes(), local_env_runner=False) == [before] * 2
-    scales = runners.foreach_env_runner(lambda r: r.env.economy.labor_disutility_scale, local_env_runner=False)
-    present = experiment.curriculum.at(algorithm.env_steps).labor_disutility_scale
-    assert scales == [present] * 2
+    yield algorithm
     algorithm.stop()
+
+
+def test_what_a_remote_runner_raises_is_raised(distributed):
+    """RLlib would end its process and tell of that alone."""
+
+    def spoil(runner):
+        runner.real_load, runner._load = runner._load, fail
+
+    def mend(runner):
+        runner._load = runner.real_load
+
+    runners = distributed.env_runner_group
+    runners.foreach_env_runner(spoil, remote_worker_ids=[1], local_env_runner=False)
+    with pytest.raises(FloatingPointError, match="as planned"):
+        distributed.train()
+    runners.foreach_env_runner(mend, remote_worker_ids=[1], local_env_runner=False)
+    distributed.train()
+
+
+def test_training_does_not_go_on_without_a_runner_that_died(distributed):
+    """The other would play on, and a new one would come later: the numbers would be others, in silence."""
+    (victim,) = distributed.env_runner_group.foreach_env_runner(pid, remote_worker_ids=[1], local_env_runner=False)
+    steps = distributed.env_steps
+    os.kill(victim, signal.SIGKILL)
+    with pytest.raises(RayActorError, match="class_name: BatchedEnvRunner"):
+        distributed.train()
+    assert distributed.env_steps == steps
+
+
+def test_no_update_is_made_without_a_learner_that_died(distributed):
+    """Even where it died between two updates and RLlib has taken note of it in silence."""
+    (victim,) = [answer.get() for answer in distributed.learner_group.foreach_learner(pid, remote_actor_ids=[1])]
+    os.kill(victim, signal.SIGKILL)
+    distributed.learner_group.foreach_learner(pid)
+    for _ in range(2):
+        with pytest.raises(RayActorError, match=r"class_name: (?!BatchedEnvRunner)"):
+            distributed.train()
+
+
+def pid(_) -> int:
+    return os.getpid()
+
+
+def fail(_) -> None:
+    raise FloatingPointError("as planned")
 
 
 def test_a_seed_reproduces_every_metric_and_another_seed_does_not():
