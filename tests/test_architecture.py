@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "optuna": {"rbc_rllib.plan_search", "analysis.sections.search"},
     "jinja2": {"analysis.page"},
     "pickle": set(),
+    "safetensors": {"rbc_rllib.training.checkpoints"},
     # Reports are for those who start runs: a training actor draws nothing and makes no tables.
     "analysis": {
         "rbc_rllib.evaluate",

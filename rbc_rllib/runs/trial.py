@@ -13,7 +13,7 @@ from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.training.algorithm import EconomyPPO
-from rbc_rllib.training.checkpoints import TrainingState, describe, initial_weights, save_averages, weights_hash
+from rbc_rllib.training.checkpoints import TrainingState, describe, initial_weights, newest_whole, weights_hash
 from rbc_rllib.training.config import algorithm_config
 from rbc_rllib.training.metric_keys import ECONOMY, LEARNING, PENALTY_INCREASE
 
@@ -115,11 +115,21 @@ class Trial(EconomyPPO):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """RLlib's files, and then what `training.checkpoints` says of them."""
+        self.check_learners()
         super().save_checkpoint(checkpoint_dir)
         averages = self.learner_group.foreach_learner(lambda learner: learner.kept_weights()).result_or_errors[0].get()
-        save_averages(Path(checkpoint_dir), self.experiment, averages)
         state = TrainingState(self.env_steps, PenaltyAnnealing.penalty_increase(self))
-        describe(Path(checkpoint_dir), state, self.learner_group.get_weights())
+        describe(Path(checkpoint_dir), state, averages or self.learner_group.get_weights())
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Go on, as Tune asks, from a checkpoint, or from the newest whole one before it if that is damaged or gone.
+
+        Without one the trial begins anew, which takes longer and gives the same numbers.
+        """
+        asked = Path(getattr(checkpoint_path, "checkpoint", checkpoint_path).path)
+        found = newest_whole(asked)
+        if found is not None:
+            super().restore(checkpoint_path if found == asked else str(found))
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Go on where the checkpoint was written."""

@@ -1,7 +1,10 @@
-"""What a checkpoint holds and where: the networks by policy, in RLlib's files, and the state of training as JSON.
+"""What a checkpoint holds and where: the networks by policy as safetensors, the state of training as JSON, and RLlib's
+own files, with which training goes on.
 
-`checkpoint.json` is written last, so a folder without it is one that was never completed. Nothing in a checkpoint names
-a place: its folder can be moved or copied.
+RLlib's files are pickles, which can run anything when they are read: only a training that goes on reads them.
+`checkpoint.json` is written last, so a folder without it is one that was never completed; it also says how long every
+file is, since Tune copies files to their place in no order. Nothing in a checkpoint names a place: its folder can be
+moved or copied.
 """
 
 import hashlib
@@ -12,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from rbc_rllib.arrays import to_numpy
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.modules import GroupModule, untrained_modules
 from rbc_rllib.settings import ConfigError
 
-NETWORKS = Path("learner_group") / "learner" / "rl_module"
-"""Where RLlib keeps the networks of an algorithm, a folder for each policy."""
-
-AVERAGES = Path("averages")
-"""Where averages of a run's weights are, a folder for each policy, if it keeps some: these are then its networks."""
+NETWORKS = "networks"
+"""Where the networks are that are judged and deviated from, averaged ones if a run keeps averages: a file for each
+policy."""
 
 STATE_FILE = "checkpoint.json"
 
@@ -39,8 +43,14 @@ class TrainingState:
 
 
 def describe(checkpoint: Path, state: TrainingState, weights: Weights) -> None:
-    """Complete a checkpoint that RLlib has written: the state of training, and the shapes of all parameters."""
-    record = asdict(state) | {"networks": _shapes(weights)}
+    """Complete a checkpoint that RLlib has written: the networks, the state of training, the shapes of all parameters
+    and the sizes of all files."""
+    (checkpoint / NETWORKS).mkdir(parents=True, exist_ok=True)
+    for policy, own in weights.items():
+        tensors = {name: torch.tensor(to_numpy(array)) for name, array in own.items()}
+        save_file(tensors, network_file(checkpoint, policy))
+    files = {str(path.relative_to(checkpoint)): path.stat().st_size for path in _files(checkpoint)}
+    record = asdict(state) | {"networks": _shapes(weights), "files": files}
     unfinished = checkpoint / f"{STATE_FILE}.part"
     unfinished.write_text(json.dumps(record, indent=2) + "\n")
     unfinished.rename(checkpoint / STATE_FILE)
@@ -93,7 +103,7 @@ def load_networks(checkpoint: Path, experiment: ExperimentConfig) -> dict[str, G
     check_fit(checkpoint, experiment)
     modules = untrained_modules(experiment, seed=0)
     for policy, module in modules.items():
-        module.restore_from_path(network_folder(checkpoint, policy))
+        module.load_state_dict(_tensors(checkpoint, policy))
         module.eval().requires_grad_(False)
     return modules
 
@@ -108,18 +118,30 @@ def initial_weights(experiment: ExperimentConfig) -> Weights:
     return {policy: modules[start][experiment.policies[policy]].get_state() for policy, start in starts.items()}
 
 
-def network_folder(checkpoint: Path, policy: str) -> Path:
+def network_file(checkpoint: Path, policy: str) -> Path:
     """Where a checkpoint keeps the network of `policy` that is judged and deviated from."""
-    average = checkpoint.absolute() / AVERAGES / policy
-    return average if average.is_dir() else checkpoint.absolute() / NETWORKS / policy
+    return checkpoint / NETWORKS / f"{policy}.safetensors"
 
 
-def save_averages(checkpoint: Path, experiment: ExperimentConfig, averages: Weights) -> None:
-    """Add averaged weights to a checkpoint, which are its networks from then on."""
-    modules = untrained_modules(experiment, seed=0) if averages else {}
-    for policy, module in modules.items():
-        module.set_state(dict(averages[policy]))
-        module.save_to_path(checkpoint.absolute() / AVERAGES / policy)
+def newest_whole(checkpoint: Path) -> Path | None:
+    """`checkpoint` or, where files of it are missing or cut off, the newest one before it of which none is, if any."""
+    earlier = [path for path in checkpoint.parent.glob("checkpoint_*") if path.name < checkpoint.name]
+    return next((path for path in [checkpoint, *sorted(earlier, reverse=True)] if damage(path) is None), None)
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is missing or cut off in a checkpoint; None where it is whole."""
+    try:
+        sizes = _record(checkpoint).get("files", {})  # none in checkpoints of older versions
+    except ConfigError as error:
+        return error.rule
+    for name, size in sizes.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"its file {name} is missing"
+        if path.stat().st_size != size:
+            return f"its file {name} has {path.stat().st_size:,} of {size:,} bytes"
+    return None
 
 
 def weights_hash(state: Mapping[str, Any]) -> str:
@@ -129,6 +151,22 @@ def weights_hash(state: Mapping[str, Any]) -> str:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(to_numpy(state[name])).tobytes())
     return digest.hexdigest()
+
+
+def _tensors(checkpoint: Path, policy: str) -> dict[str, torch.Tensor]:
+    path, fix = network_file(checkpoint, policy), "take another checkpoint, or train the run anew"
+    if not path.is_file():
+        rule = f"it holds no {NETWORKS}/{path.name}; only RLlib's pickles hold networks in older ones, and none is read"
+        raise ConfigError("checkpoint", str(checkpoint), rule, fix)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        rule = f"its {NETWORKS}/{path.name} cannot be read ({error})"
+        raise ConfigError("checkpoint", str(checkpoint), rule, fix) from None
+
+
+def _files(checkpoint: Path) -> list[Path]:
+    return sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != STATE_FILE)
 
 
 def _shapes(weights: Weights) -> dict[str, dict[str, list[int]]]:

@@ -1,6 +1,5 @@
 """RLlib's configs of an experiment: for `EconomyPPO`, and for RLlib's own PPO."""
 
-from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPOConfig
@@ -10,17 +9,13 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.env import RBCEnv, group_of
 from rbc_rllib.play.modules import module_arguments, module_class
+from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.algorithm import EconomyPPOConfig
-from rbc_rllib.training.checkpoints import network_folder
 from rbc_rllib.training.learner import StagedLearner
 
 
 def algorithm_config(experiment: ExperimentConfig, callbacks: list[Any] | None = None) -> EconomyPPOConfig:
-    """The RLlib config of `experiment` for `EconomyPPO`; `callbacks` make `RLlibCallback`s.
-
-    Where the experiment is a deviation, every policy starts with the weights of the deviation's checkpoint, but for the
-    deviator's where it has another start.
-    """
+    """The RLlib config of `experiment` for `EconomyPPO`; `callbacks` make `RLlibCallback`s."""
     learning, resources = experiment.learning, experiment.resources
     runners = max(1, resources.num_env_runners)
     config = EconomyPPOConfig().play(experiment)
@@ -34,7 +29,13 @@ def algorithm_config(experiment: ExperimentConfig, callbacks: list[Any] | None =
 
 
 def stock_config(experiment: ExperimentConfig, callbacks: list[Any] | None = None) -> PPOConfig:
-    """The same experiment for RLlib's own PPO and runner on `RBCEnv`: one economy an environment, agents in dicts."""
+    """The same experiment for RLlib's own PPO and runner on `RBCEnv`: one economy an environment, agents in dicts.
+
+    A deviation is refused: RLlib's own learner would start it with untrained networks.
+    """
+    if experiment.deviation:
+        rule = "only `EconomyPPO` starts with the networks of a checkpoint"
+        raise ConfigError("deviation", experiment.deviation.deviator, rule, "take `algorithm_config`")
     config = PPOConfig().learners(learner_class=StagedLearner)
     # A planner who learns a plan announces it before the first quarter, a page in each step.
     pages = experiment.planner.num_pages(experiment.economy) if experiment.planner.learns else 0
@@ -58,11 +59,6 @@ def _env_config(experiment: ExperimentConfig) -> dict[str, Any]:
         "reward_scale": experiment.learning.reward_scale.model_dump(),
         "planner": experiment.planner.model_dump(),
     }
-
-
-def _initial_weights(experiment: ExperimentConfig, policy: str) -> str | None:
-    start = experiment.deviation and experiment.deviation.start_of(policy)
-    return str(network_folder(Path(start), experiment.policies[policy])) if start else None
 
 
 def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[Any] | None, length: int) -> None:
@@ -113,7 +109,6 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
                 name: RLModuleSpec(
                     module_class=module_class(experiment, group),
                     **module_arguments(experiment, group),
-                    load_state_path=_initial_weights(experiment, name),
                 )
                 for name, group in policies.items()
             }

@@ -12,6 +12,7 @@ from ray.rllib.core.columns import Columns
 from rbc_rllib.play.distribution import MultiHeadCategorical
 from rbc_rllib.play.modules import GroupModule, PlanModule
 from rbc_rllib.play.process import prepare_process
+from rbc_rllib.training.checkpoints import initial_weights
 from rbc_rllib.training.rllib_internals import (
     MinibatchingLearner,
     MultiAgentBatch,
@@ -50,11 +51,18 @@ class EconomyLearner(StagedLearner, MinibatchingLearner):
     """
 
     def build(self) -> None:
-        """Build the networks and optimizers; in a process that may have been started for this learner."""
-        prepare_process(self.config.experiment.resources.torch_threads)
+        """Build the networks and optimizers; in a process that may have been started for this learner.
+
+        Where the experiment is a deviation, every policy starts with the weights of the deviation's checkpoint, but for
+        the deviator's where it has another start.
+        """
+        experiment = self.config.experiment
+        prepare_process(experiment.resources.torch_threads)
         super().build()
-        refinement = self.config.experiment.refinement
-        modules = {policy: self.module[policy].unwrapped() for policy in self.config.experiment.policies}
+        refinement = experiment.refinement
+        modules = {policy: self.module[policy].unwrapped() for policy in experiment.policies}
+        for policy, weights in (initial_weights(experiment) if experiment.deviation else {}).items():
+            modules[policy].set_state(weights)
         uncertain = {policy: module for policy, module in modules.items() if not isinstance(module, PlanModule)}
         self.averages = _frozen_copies(modules) if refinement.weight_average else {}
         self.magnets = _frozen_copies(uncertain) if refinement.magnet_coeff else {}

@@ -17,7 +17,6 @@ from rbc_rllib.training.checkpoints import (
     TrainingState,
     describe,
     load_networks,
-    network_folder,
     newest_checkpoint,
 )
 from tests.runs.commands import finish, interrupt, start
@@ -41,10 +40,9 @@ def run_of(experiment: ExperimentConfig, folder: Path) -> Path:
 def finished_trial(experiment: ExperimentConfig, folder: Path, number: int) -> Path:
     """A trial's folder whose networks are far from uniform and no other trial's."""
     checkpoint, modules = run_of(experiment, folder) / "checkpoint_000000", untrained_modules(experiment, seed=number)
-    for policy, module in modules.items():
+    for module in modules.values():
         with torch.no_grad():
             module.policy_head.weight.mul_(200)
-        module.save_to_path(network_folder(checkpoint, policy))
     describe(checkpoint, TrainingState(128, 0.0), {policy: module.get_state() for policy, module in modules.items()})
     return folder
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.runs.trial import Trial
-from rbc_rllib.training.checkpoints import TrainingState, describe, network_folder
+from rbc_rllib.training.checkpoints import TrainingState, describe
 from tests.play.networks import build_modules
 
 
@@ -35,8 +35,6 @@ def untrained(experiment: ExperimentConfig, folder: Path) -> Path:
     encodings, planner = learning.observation_encodings, experiment.planner
     modules = build_modules(experiment.economy, encodings, learning.hidden_sizes, planner)
     modules = {policy: modules[group] for policy, group in experiment.policies.items()}
-    for policy, module in modules.items():
-        module.save_to_path(network_folder(checkpoint, policy))
     describe(checkpoint, TrainingState(0, 0.0), {policy: module.get_state() for policy, module in modules.items()})
     experiment.to_json(folder / "config.json")
     return folder

@@ -1,15 +1,18 @@
 """Checkpoints: they load wherever they lie, say in plain JSON what they hold, and are refused where they do not fit."""
 
 import json
+import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ray.tune import Checkpoint
 
 from rbc_rllib.best_response import best_responses, find_checkpoints
 from rbc_rllib.economy import GROUPS
+from rbc_rllib.evaluate import evaluate_trial
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.policies import load_policies
 from rbc_rllib.settings import ConfigError
@@ -18,9 +21,12 @@ from rbc_rllib.training.checkpoints import (
     STATE_FILE,
     TrainingState,
     checkpoints_in,
+    damage,
     describe,
     load_networks,
+    network_file,
     newest_checkpoint,
+    newest_whole,
     training_state,
     weights_hash,
 )
@@ -117,7 +123,7 @@ def test_best_responses_start_from_a_folder_wherever_it_lies(saved, elsewhere):
 
 def test_the_description_is_plain_json(saved):
     record = json.loads((saved.folder / "checkpoint_000000" / STATE_FILE).read_text(), parse_constant=pytest.fail)
-    assert record.keys() == {"env_steps", "penalty_increase", "networks"}
+    assert record.keys() == {"env_steps", "penalty_increase", "networks", "files"}
     assert record["env_steps"] == saved.state.env_steps
     assert record["penalty_increase"] == saved.state.penalty_increase
     assert set(record["networks"]) == set(GROUPS)
@@ -166,6 +172,65 @@ def test_checkpoints_are_in_the_order_of_training(tmp_path):
         checkpoint.mkdir()
         describe(checkpoint, TrainingState(number, 0.0), {})
     assert [training_state(checkpoint).env_steps for checkpoint in checkpoints_in(tmp_path)] == [2, 10, 100]
+
+
+# What is cut off
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_training_goes_on_from_the_newest_checkpoint_that_is_whole(saved, tmp_path):
+    """One whose copying ended early has its description, or not, and files that are missing or cut off."""
+    trials = shutil.copytree(saved.folder, tmp_path / "trial")
+    whole, newer, newest = (trials / f"checkpoint_{number:06}" for number in range(3))
+    shutil.copytree(whole, newer), shutil.copytree(whole, newest)
+    assert [newest_whole(each) for each in (whole, newer, newest)] == [whole, newer, newest]
+    truncate(newer / "learner_group" / "learner" / "state.pkl")
+    assert "its file learner_group/learner/state.pkl has " in damage(newer)
+    assert [newest_whole(each) for each in (whole, newer, newest)] == [whole, whole, newest]
+    network_file(newest, "firm").unlink()
+    assert damage(newest) == "its file networks/firm.safetensors is missing"
+    assert newest_whole(newest) == whole
+    (whole / STATE_FILE).unlink()
+    assert newest_whole(newest) is None
+
+
+@pytest.mark.parametrize("harm", ["cut off", "gone"])
+def test_a_training_whose_checkpoint_is_damaged_goes_on_from_the_one_before(harm, saved, tmp_path):
+    folder = shutil.copytree(saved.folder, tmp_path / "trial")
+    later = shutil.copytree(folder / "checkpoint_000000", folder / "checkpoint_000001")
+    if harm == "cut off":
+        truncate(later / "algorithm_state.pkl")
+    else:
+        shutil.rmtree(later)
+    trial = trial_of(INDEBTED)
+    trial.restore(Checkpoint(str(later)))
+    assert (trial.env_steps, trial.iteration) == (saved.state.env_steps, 3)
+    assert reported(trial.train()) == saved.following
+    trial.stop()
+
+
+def test_a_training_without_a_whole_checkpoint_begins_anew(saved, tmp_path):
+    folder = shutil.copytree(saved.folder, tmp_path / "trial")
+    (folder / "checkpoint_000000" / STATE_FILE).unlink()
+    trial = trial_of(INDEBTED)
+    trial.restore(Checkpoint(str(folder / "checkpoint_000000")))
+    assert trial.env_steps == 0
+    for _ in range(3):
+        trial.train()
+    assert {policy: weights_hash(state) for policy, state in weights(trial).items()} == saved.hashes
+    trial.stop()
+
+
+@pytest.mark.parametrize("length", [0, 7, 1000])
+def test_a_network_that_is_cut_off_is_refused(length, tmp_path):
+    checkpoint = newest_checkpoint(untrained(SMALL, tmp_path / "small"))
+    path = network_file(checkpoint, "firm")
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ConfigError, match=r"checkpoint = .*its networks/firm\.safetensors cannot be read"):
+        load_networks(checkpoint, SMALL)
 
 
 # What does not fit
@@ -229,9 +294,52 @@ def test_a_hash_is_of_names_and_bits_in_whatever_order():
 
 
 def test_nothing_of_ours_unpickles():
-    """RLlib reads its own files; what we write and read beside them is JSON."""
+    """RLlib reads its own files; what we write and read beside them is JSON and safetensors."""
     picklers = ("pickle", "cloudpickle", "ray.cloudpickle", "dill", "joblib", "shelve", "marshal")
     for name, path in modules().items():
         if within(name, ("rbc_rllib", "callbacks", "analysis")):
             assert not {other for other in imported(path) if within(other, picklers)}, name
             assert "torch.load" not in path.read_text(), name
+
+
+class Trap:
+    """What a pickle can do to those who read it."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def test_policies_evaluations_and_best_responses_read_no_pickle(saved, tmp_path):
+    """Whatever RLlib's files hold by now: only a training that goes on reads them."""
+    folder, mark = shutil.copytree(saved.folder, tmp_path / "trial"), tmp_path / "mark"
+    pickles = list(folder.rglob("*.pkl"))
+    assert pickles
+    for path in pickles:
+        path.write_bytes(pickle.dumps(Trap(mark)))
+    load_policies(folder)
+    evaluate_trial(folder)
+    (experiment,) = best_responses(folder, ["firm_1"], find_checkpoints(folder), seeds=1).experiments
+    trial = trial_of(experiment)
+    trial.train()
+    trial.stop()
+    assert not mark.exists()
+    pickle.loads(pickles[0].read_bytes())
+    assert mark.exists()
+
+
+def test_a_checkpoint_of_an_older_version_is_refused_in_one_sentence(saved, tmp_path):
+    """It held its networks in RLlib's pickles alone."""
+    folder = shutil.copytree(saved.folder, tmp_path / "trial")
+    checkpoint = folder / "checkpoint_000000"
+    shutil.rmtree(network_file(checkpoint, "firm").parent)
+    record = json.loads((checkpoint / STATE_FILE).read_text())
+    (checkpoint / STATE_FILE).write_text(json.dumps({key: record[key] for key in record if key != "files"}))
+    with pytest.raises(ConfigError) as refusal:
+        load_policies(folder)
+    assert str(refusal.value).endswith(
+        "it holds no networks/consumer.safetensors; only RLlib's pickles hold networks in older ones, and none is read;"
+        " take another checkpoint, or train the run anew."
+    )

@@ -8,7 +8,7 @@ from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Refinement
 from rbc_rllib.play.rollout import Experience, Rollout
 from rbc_rllib.training.batch import batch_of
-from rbc_rllib.training.checkpoints import NETWORKS, load_networks, network_folder
+from rbc_rllib.training.checkpoints import load_networks, weights_hash
 from rbc_rllib.training.rllib_internals import Postprocessing
 from tests.runs.trials import trial_of
 from tests.small import SMALL
@@ -62,7 +62,8 @@ def test_without_an_average_a_checkpoint_keeps_what_learns(tmp_path):
     trial = trial_of(EVERYONE)
     (tmp_path / "checkpoint").mkdir()
     trial.save_checkpoint(str(tmp_path / "checkpoint"))
-    assert network_folder(tmp_path / "checkpoint", "firm") == tmp_path / "checkpoint" / NETWORKS / "firm"
+    kept, learned = load_networks(tmp_path / "checkpoint", EVERYONE)["firm"], trial.learner_group.get_weights()["firm"]
+    assert weights_hash(kept.get_state()) == weights_hash(learned)
     trial.stop()
 
 
