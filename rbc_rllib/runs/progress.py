@@ -1,15 +1,21 @@
-"""What a run shows of its trials: a line now and then, and each one's complete config in its folder."""
+"""What a run shows of its trials: a line now and then, and in each one's folder its config and its progress."""
 
+import csv
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.logger import CSVLoggerCallback
+from ray.tune.utils import flatten_dict
 
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.runs.trial import experiment_of
 
 SECONDS_BETWEEN_LINES = 10.0
+PROGRESS_FILE = "progress.csv"
+NUMBER = "training_iteration"
 
 
 class ConfigFile(tune.Callback):
@@ -20,6 +26,53 @@ class ConfigFile(tune.Callback):
         folder = Path(trial.path)
         folder.mkdir(parents=True, exist_ok=True)
         experiment_of(trial.config).to_json(folder / "config.json")
+
+
+class ProgressFile(CSVLoggerCallback):
+    """Writes `progress.csv` into each trial's folder: a row for every iteration, once, as soon as it is reported.
+
+    Tune's own, whose place it takes, has two rows of an iteration between a checkpoint and a failure, and copies them
+    to their folder twice a minute, so that those since are lost with its process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, tuple[float, list[str]]] = {}  # its number and all columns, by trial
+
+    def __reduce__(self) -> Any:
+        return ProgressFile, ()  # a restored run looks into the files
+
+    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+        """Add a row, in place of all that an earlier attempt at this iteration and those after it has left."""
+        row = flatten_dict({key: value for key, value in result.items() if key != "config"}, delimiter="/")
+        path, number = Path(trial.path) / PROGRESS_FILE, row[NUMBER]
+        last, columns = self._last.get(trial.trial_id, (math.inf, []))
+        if number <= last:
+            kept = rows_before(path, number)
+            columns = list(kept[0] if kept else row)
+            write_progress(path, kept, columns)
+        with path.open("a", newline="") as file:
+            csv.DictWriter(file, columns, extrasaction="ignore").writerow(row)
+        self._last[trial.trial_id] = number, columns
+
+
+def rows_before(path: Path, number: int) -> list[dict[str, str]]:
+    """The rows of a progress file before an iteration, without one that was cut off; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    return [row for row in rows if int(row[NUMBER]) < number]
+
+
+def write_progress(path: Path, rows: list[dict[str, str]], columns: list[str]) -> None:
+    """A progress file with these rows; a reader finds the old file or the new one, never half of one."""
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    unfinished.replace(path)
 
 
 class ProgressLines(tune.Callback):
