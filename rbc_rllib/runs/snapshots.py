@@ -1,0 +1,96 @@
+"""What a run is resumed from: Tune's snapshots, a copy of the last whole one, and whose files they are."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from rbc_rllib.settings import ConfigError
+
+COPY = "last_snapshot"
+SECONDS_BETWEEN_LOOKS = 5.0
+
+
+class SnapshotCopy(tune.Callback):
+    """Keeps a copy of the last whole snapshot in `last_snapshot/`.
+
+    Tune writes every snapshot over the one before, in several files: where the run is killed meanwhile, or finds the
+    disk full, neither is left.
+    """
+
+    def __init__(self) -> None:
+        self._next_look = 0.0
+        self._copied: dict[str, int] = {}
+
+    def __reduce__(self) -> Any:
+        return SnapshotCopy, ()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        """Copy a snapshot that is new and no longer written to."""
+        if not trials or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+        folder = Path(trials[0].path).parent
+        times = {path.name: path.stat().st_mtime_ns for path in snapshot_files(folder)}
+        settled = max(times.values(), default=0) < time.time_ns() - 1e9
+        if settled and times != self._copied and is_whole(folder):
+            keep_copy(folder)
+            self._copied = times
+
+
+def check_own(folder: Path) -> None:
+    """Raise `ConfigError` where a run's folder, or a pickle in it, belongs to another user.
+
+    To resume is to read pickles, and a pickle can run anything.
+    """
+    me = os.getuid() if hasattr(os, "getuid") else 0
+    for path in (folder, *sorted(folder.glob("*.json")), *sorted(folder.rglob("*.pkl"))):
+        if path.stat().st_uid != me:
+            rule = f"{path} belongs to another user, whose pickles can run anything when they are read"
+            raise ConfigError("--resume", str(folder), rule, "add --trust if you know who wrote them")
+
+
+def snapshot_files(folder: Path) -> list[Path]:
+    """The files of Tune's snapshots in a run's folder."""
+    return sorted([*folder.glob("*state*.json"), *folder.glob("*state*.pkl")])
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the newest snapshot in a folder can be read."""
+    newest = max(folder.glob("experiment_state-*.json"), default=None)
+    try:
+        return newest is not None and bool(json.loads(newest.read_text()))
+    except (OSError, ValueError):
+        return False
+
+
+def keep_copy(folder: Path) -> None:
+    """Copy the snapshot in a folder; the copy before is there until this one is."""
+    unfinished, copy = folder / f"{COPY}.part", folder / COPY
+    for left in (unfinished, folder / f"{COPY}.old"):
+        shutil.rmtree(left, ignore_errors=True)
+    unfinished.mkdir()
+    for path in snapshot_files(folder):
+        shutil.copy2(path, unfinished)
+    if copy.is_dir():
+        copy.rename(folder / f"{COPY}.old")
+    unfinished.rename(copy)
+    shutil.rmtree(folder / f"{COPY}.old", ignore_errors=True)
+
+
+def mend(folder: Path) -> None:
+    """Put the copy in the place of a snapshot that was cut off; raises `ConfigError` where there is none."""
+    if is_whole(folder):
+        return
+    copies = [copy for copy in (folder / COPY, folder / f"{COPY}.old") if is_whole(copy)]
+    if not copies:
+        rule = "Tune's snapshot in it was cut off, and there is no copy of it yet"
+        raise ConfigError("--resume", str(folder), rule, "start anew under another --results")
+    for cut_off in snapshot_files(folder):
+        cut_off.unlink()
+    for path in snapshot_files(copies[0]):
+        shutil.copy2(path, folder)
