@@ -30,7 +30,7 @@ from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import EACH, FROZEN, SCRATCH, Deviation, ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge
-from rbc_rllib.runs.command_line import conclude, parser
+from rbc_rllib.runs.command_line import conclude, parser, run_as_told
 from rbc_rllib.runs.launch import KEPT_CHECKPOINTS, run
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import check_fit, checkpoints_in, newest_checkpoint, training_state
@@ -283,7 +283,8 @@ def main(arguments: list[str] | None = None) -> Any:
             parse_assignments(options.set),
         )
         prepare_process()
-        conclude(run(sweep, responses_folder(options.run.absolute(), Path(options.results)), options.resume), judge)
+        folder = responses_folder(options.run.absolute(), Path(options.results))
+        conclude(run_as_told(options, sweep, folder), judge)
 
 
 if __name__ == "__main__":

@@ -263,7 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
         sweep, started = retrainings(policies.experiment, search, options.seeds), has_snapshot(folder / RETRAINED)
         if not options.resume:
             write(search, folder)
-        conclude(run(sweep, folder / RETRAINED, started), judge)
+        conclude(run(sweep, folder / RETRAINED, started, options.retries, options.trust), judge)
 
 
 if __name__ == "__main__":

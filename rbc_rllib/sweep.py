@@ -19,8 +19,7 @@ from rbc_rllib.best_response import ask
 from rbc_rllib.evaluate import judge
 from rbc_rllib.experiment import parse_assignments
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, find_sweep, parser
-from rbc_rllib.runs.launch import run
+from rbc_rllib.runs.command_line import conclude, find_sweep, parser, run_as_told
 from rbc_rllib.settings import refused
 
 
@@ -37,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.only:
             sweep = sweep.only(options.only)
         prepare_process()
-        ended = run(sweep, Path(options.results) / options.name, options.resume)
+        ended = run_as_told(options, sweep, Path(options.results) / options.name)
         conclude(ended, judge)
         if sweep.deviators:
             print(f"\n{ask(ended.finished, sweep.deviators, sweep.deviation_iterations)}")

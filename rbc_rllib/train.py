@@ -13,7 +13,7 @@ from pathlib import Path
 from rbc_rllib.evaluate import evaluate_trial, judge
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, find_sweep, parser
+from rbc_rllib.runs.command_line import conclude, find_sweep, parser, run_as_told
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import refused
 
@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
         sweep = find_sweep(options.config)
         single = Sweep(sweep.experiments[:1]).with_values(parse_assignments(options.set))
         prepare_process()
-        conclude(run(single, Path(options.results) / f"train-{options.config}", options.resume), judge)
+        folder = Path(options.results) / f"train-{options.config}"
+        conclude(run_as_told(options, single, folder), judge)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rbc_rllib.experiment import Sweep
-from rbc_rllib.runs.launch import Run
+from rbc_rllib.runs.faults import RETRIES
+from rbc_rllib.runs.launch import Run, run
 from rbc_rllib.settings import ConfigError
 
 
@@ -22,6 +23,14 @@ def output_parser(name: str, description: str) -> argparse.ArgumentParser:
     )
     command.add_argument("--results", default="results", metavar="DIR", help="where results go (default: results/)")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted or failed run")
+    command.add_argument("--trust", action="store_true", help="--resume also a run with files of other users")
+    command.add_argument(
+        "--retries",
+        type=int,
+        default=RETRIES,
+        metavar="N",
+        help=f"how often a trial that fails is tried again from its last checkpoint (default: {RETRIES})",
+    )
     return command
 
 
@@ -45,6 +54,11 @@ def find_sweep(name: str) -> Sweep:
     if name not in names:
         raise ConfigError("config", name, "there is no such module in tune_configs/", f"take one of {', '.join(names)}")
     return importlib.import_module(f"tune_configs.{name}").SWEEP
+
+
+def run_as_told(options: argparse.Namespace, sweep: Sweep, folder: Path) -> Run:
+    """Train `sweep` as the options of `output_parser` say."""
+    return run(sweep, folder, options.resume, options.retries, options.trust)
 
 
 def conclude(run: Run, judge: Callable[[Path, list[Path]], str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ import ray
 from ray import tune
 
 from rbc_rllib.experiment import Sweep
+from rbc_rllib.runs.faults import RETRIES, cause_line, failure_line, the_retries
 from rbc_rllib.runs.interruption import the_interruption
-from rbc_rllib.runs.progress import ConfigFile, ProgressLines
+from rbc_rllib.runs.progress import ConfigFile, ProgressFile, ProgressLines
 from rbc_rllib.runs.resources import check_cluster
 from rbc_rllib.runs.sameness import check_same, describe_sweep
+from rbc_rllib.runs.snapshots import SnapshotCopy, check_own, mend
 from rbc_rllib.runs.trial import Trial, experiment_of
 from rbc_rllib.runs.trials_table import TrialsTable
 from rbc_rllib.settings import ConfigError
@@ -36,13 +39,16 @@ class Run:
     interrupted: bool
 
 
-def run(sweep: Sweep, folder: Path, resume: bool = False) -> Run:
-    """Train every trial of `sweep` in `folder`.
+def run(sweep: Sweep, folder: Path, resume: bool = False, retries: int = RETRIES, trust: bool = False) -> Run:
+    """Train every trial of `sweep` in `folder`; one that fails is tried again from its last checkpoint.
 
     An existing folder is refused unless `resume`, which finishes what is unfinished in it; then the sweep must be the
-    one that was started. Raises `ConfigError` where it is not, and where the cluster can never run such a trial.
+    one that was started, by this user unless `trust`. Raises `ConfigError` where it is not, where the cluster can never
+    run such a trial, and where the folder cannot be written.
     """
     quiet()
+    if retries < 0:
+        raise ConfigError("--retries", retries, "it must be 0 or more", f"the default is {RETRIES}")
     folder = folder.absolute()
     started = has_snapshot(folder)
     if resume and not started:
@@ -50,20 +56,36 @@ def run(sweep: Sweep, folder: Path, resume: bool = False) -> Run:
     if not resume and folder.exists() and any(path.name not in LEFT_BY_A_START for path in folder.iterdir()):
         rule = "it holds an earlier run, which is never overwritten"
         raise ConfigError("--results", str(folder), rule, "go on with it by --resume, or give another --results")
+    if resume and not trust:
+        check_own(folder)
     if resume:
         check_same(_started_sweep(folder), sweep)
+        mend(folder)
     _start_ray()
     check_cluster(sweep)
-    if resume:
-        tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)
-    else:
-        tuner = _new_tuner(sweep, folder)
+    the_retries().begin(retries)
     interruption = the_interruption()
-    with interruption:
-        grid = tuner.fit()
+    try:
+        if resume:
+            tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)
+        else:
+            tuner = _new_tuner(sweep, folder)
+        with interruption:
+            grid = tuner.fit()
+    except (OSError, tune.TuneError) as error:
+        raise _unwritable(folder, error) from error
     finished = [Path(r.path) for r in grid if r.metrics and r.metrics.get("done") and r.error is None]
-    errors = [str(error).strip().splitlines()[-1] for error in grid.errors]
+    errors = [failure_line(Path(r.path)) for r in grid if r.error is not None]
     return Run(folder, finished, errors, interruption.requested)
+
+
+def _unwritable(folder: Path, error: Exception) -> Exception:
+    """`error`, or where the disk is full or cannot be written the refusal of such a place."""
+    cause = cause_line(str(error))
+    if not re.search(r"\[errno \d+\]", cause, re.IGNORECASE):
+        return error
+    fix = "make room there and go on with --resume, or give another --results"
+    return ConfigError("--results", str(folder), f"it cannot be written ({cause})", fix)
 
 
 def _started_sweep(folder: Path) -> dict[str, Any]:
@@ -85,7 +107,10 @@ def _new_tuner(sweep: Sweep, folder: Path) -> tune.Tuner:
             name=folder.name,
             storage_path=str(folder.parent),
             verbose=0,
-            callbacks=[ConfigFile(), ProgressLines(), TrialsTable(), the_interruption()],
+            callbacks=[
+                *(ConfigFile(), ProgressFile(), ProgressLines(), TrialsTable()),
+                *(the_interruption(), the_retries(), SnapshotCopy()),
+            ],
             # When a trial saves one is its own affair (`iterations_per_checkpoint`).
             checkpoint_config=tune.CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS, checkpoint_at_end=True),
             sync_config=tune.SyncConfig(sync_period=30),

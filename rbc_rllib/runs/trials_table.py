@@ -11,7 +11,9 @@ import pyarrow.parquet
 from ray import tune
 
 from rbc_rllib.economy.actions import group_sizes
+from rbc_rllib.runs.faults import cause_in
 from rbc_rllib.runs.trial import experiment_of
+from rbc_rllib.training.checkpoints import STATE_FILE
 
 FILE = "trials.parquet"
 BEST = ("social_welfare", "consumer_reward", "firm_reward")
@@ -23,10 +25,10 @@ VERSIONS = ("ray", "torch", "numpy")
 class TrialsTable(tune.Callback):
     """Adds a row to `trials.parquet` in the sweep's folder whenever a trial ends, or replaces the one that it had.
 
-    Columns: `trial` (its folder's name), `name`, `seed`, `status` (TERMINATED or ERROR), `error` (the last line),
-    `config` (complete, as JSON), `checkpoint` (the newest one's folder, from the sweep's), `env_steps`, `agent_steps`,
-    `seconds`, `final/<indicator>` of the last iteration, `best/<indicator>` over training, `version/<package>` and
-    `commit`.
+    Columns: `trial` (its folder's name), `name`, `seed`, `status` (TERMINATED or ERROR), `error` (why it failed for the
+    last time), `failures` (how often it failed, retries included), `config` (complete, as JSON), `checkpoint` (the
+    newest one's folder, from the sweep's), `env_steps`, `agent_steps`, `seconds`, `final/<indicator>` of the last
+    iteration, `best/<indicator>` over training, `version/<package>` and `commit`.
     """
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
@@ -35,9 +37,7 @@ class TrialsTable(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A row for a trial that failed."""
-        path = Path(trial.path) / "error.txt"
-        lines = path.read_text().strip().splitlines() if path.is_file() else []
-        self._keep(trial, lines[-1] if lines else "unknown")
+        self._keep(trial, cause_in(trial.error_file))
 
     def _keep(self, trial: Any, error: str | None) -> None:
         folder = Path(trial.path)
@@ -50,7 +50,7 @@ class TrialsTable(tune.Callback):
 def row_of(trial: Any, error: str | None) -> dict[str, Any]:
     """What `TrialsTable` keeps of a Tune trial that has ended."""
     experiment, result, folder = experiment_of(trial.config), trial.last_result or {}, Path(trial.path)
-    checkpoints = sorted(path.name for path in folder.glob("checkpoint_*"))
+    checkpoints = sorted(path.parent.name for path in folder.glob(f"checkpoint_*/{STATE_FILE}"))
     steps = int(result.get("env_steps", 0))
     row = {
         "trial": folder.name,
@@ -58,6 +58,7 @@ def row_of(trial: Any, error: str | None) -> dict[str, Any]:
         "seed": experiment.seed,
         "status": "ERROR" if error else "TERMINATED",
         "error": error,
+        "failures": trial.num_failures,
         "config": experiment.model_dump_json(),
         "checkpoint": f"{folder.name}/{checkpoints[-1]}" if checkpoints else None,
         "env_steps": steps,

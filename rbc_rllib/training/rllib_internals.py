@@ -101,6 +101,7 @@ def has_snapshot(folder: Path) -> bool:
 def quiet() -> None:
     """Keep Ray's own tables and warnings from the terminal."""
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # our progress lines instead of Tune's tables
+    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"  # a line with the cause; tracebacks are in `error.txt`
     for library in ("ray", "ray.rllib", "ray.tune"):
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -7,6 +7,7 @@ import pytest
 
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.runs.trials_table import FILE, TrialsTable, commit, read_rows
+from rbc_rllib.training.checkpoints import TrainingState, describe
 from tests.small import SMALL
 
 
@@ -17,6 +18,8 @@ def ended(folder, name, seed, env_steps=640, welfare=5.0):
     path.mkdir(exist_ok=True, parents=True)
     return SimpleNamespace(
         path=str(path),
+        error_file=str(path / "error.txt"),
+        num_failures=0,
         config={"experiment": experiment.model_dump(mode="json"), "values": {"curriculum.firm_range_end": 0.07}},
         last_result={
             "env_steps": env_steps,
@@ -31,7 +34,8 @@ def test_every_trial_has_one_row_with_what_it_was_and_came_to(tmp_path):
     table = TrialsTable()
     first, second = ended(tmp_path, "a", 0), ended(tmp_path, "b", 1, welfare=7.0)
     for number in (1, 2):
-        (tmp_path / "a_seed0" / f"checkpoint_00000{number}").mkdir()
+        describe(tmp_path / "a_seed0" / f"checkpoint_00000{number}", TrainingState(64, 0.0), {})
+    (tmp_path / "a_seed0" / "checkpoint_000003").mkdir()  # it was never completed
     table.on_trial_complete(1, [], first)
     table.on_trial_complete(2, [], second)
     rows = pandas.read_parquet(tmp_path / FILE).set_index("trial")
@@ -51,10 +55,12 @@ def test_every_trial_has_one_row_with_what_it_was_and_came_to(tmp_path):
 
 def test_a_trial_that_failed_and_then_ended_has_the_row_of_its_end(tmp_path):
     table, trial = TrialsTable(), ended(tmp_path, "a", 0)
+    trial.num_failures = 2
     (tmp_path / "a_seed0" / "error.txt").write_text("Traceback\n\nNumericsError: firm, step 7: price is NaN\n")
     table.on_trial_error(1, [], trial)
     (row,) = read_rows(tmp_path / FILE)
     assert (row["status"], row["error"]) == ("ERROR", "NumericsError: firm, step 7: price is NaN")
+    assert row["failures"] == 2
     TrialsTable().on_trial_complete(2, [], trial)
     (row,) = read_rows(tmp_path / FILE)
     assert (row["status"], row["error"]) == ("TERMINATED", None)
