@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,29 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """This one, in which our packages are found, without the Ray of the tests."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    return inherited | {"PYTHONPATH": str(REPOSITORY)} | variables
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of this machine that nobody listens on."""
+    sockets = [socket.socket() for _ in range(number)]
+    for each in sockets:
+        each.bind(("", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
 def start(*arguments: str, **variables: str) -> subprocess.Popen:
     """`python -m` with these arguments, without the Ray of the tests."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | variables
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
         cwd=REPOSITORY,
-        env=environment,
+        env=environment(**variables),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,0 +1,84 @@
+"""The command `sweep` with small sweeps, in which processes are killed when a trial reports an iteration.
+
+    FAULTS='{"alone_seed0": ["trial", 5]}' RAYLETS=12,34 python -m tests.runs.faulty_sweep trials --results DIR
+
+A fault is a kind of process and the iteration; `RAYLETS` are those of the cluster, whose processes may be killed.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import ray  # noqa: F401 (it brings psutil)
+
+# isort: split
+import psutil
+
+from rbc_rllib import sweep
+from rbc_rllib.experiment import Sweep
+from rbc_rllib.runs.progress import ProgressLines
+from tests.small import SMALL
+
+ALONE = SMALL.with_values(
+    {"name": "alone", "iterations_per_checkpoint": 3, "evaluation_episodes": 2, "learning.hidden_sizes": (16, 16)}
+)
+RUNNERS = ALONE.with_values(
+    {"name": "runners", "resources.num_env_runners": 2, "resources.num_cpus_per_env_runner": 0.01}
+)
+LEARNERS = ALONE.with_values({"name": "learners", "resources.num_learners": 2, "resources.num_cpus_per_learner": 0.01})
+BROKEN = ALONE.with_values({"name": "broken", "economy.total_factor_productivity": 1e38})
+
+SWEEPS = {
+    "undisturbed": Sweep((ALONE, ALONE.replace(seed=1), RUNNERS, LEARNERS)),
+    "deaths": Sweep((ALONE, RUNNERS, LEARNERS, BROKEN)),
+    "pair": Sweep((ALONE, ALONE.replace(seed=1))),
+    "one": Sweep((ALONE,)),
+}
+TITLES = {"runner": "ray::BatchedEnvRunner", "learner": ("ray::_WrappedExecutable", "ray::_RayTrainWorker")}
+"""How processes call themselves."""
+
+
+def raylets() -> list[psutil.Process]:
+    """The head's first."""
+    return [psutil.Process(int(pid)) for pid in os.environ["RAYLETS"].split(",")]
+
+
+def titled(title: str | tuple[str, ...]) -> Iterator[psutil.Process]:
+    for raylet in raylets():
+        for process in raylet.children(recursive=True):
+            if process.cmdline() and process.cmdline()[0].startswith(title):
+                yield process
+
+
+def kill(kind: str, pid: int) -> None:
+    """A process of this kind; `pid` is the trial's."""
+    if kind == "driver":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "trial":
+        os.kill(pid, signal.SIGKILL)
+    elif kind == "node":
+        raylets()[-1].kill()
+    else:
+        next(titled(TITLES[kind])).kill()
+
+
+def main() -> None:
+    faults = json.loads(os.environ.get("FAULTS", "{}"))
+    show = ProgressLines.on_trial_result
+
+    def show_and_kill(self, iteration, trials, trial, result, **info):
+        show(self, iteration, trials, trial, result, **info)
+        kind, number = faults.get(str(trial), (None, None))
+        if result["training_iteration"] == number:
+            del faults[str(trial)]  # once
+            print(f"{trial}: kill {kind}", flush=True)
+            kill(kind, result["pid"])
+
+    ProgressLines.on_trial_result = show_and_kill
+    sweep.find_sweep = SWEEPS.__getitem__
+    sweep.main()
+
+
+if __name__ == "__main__":
+    main()
