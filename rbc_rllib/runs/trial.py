@@ -2,6 +2,7 @@
 in economic words."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rbc_rllib.training.algorithm import EconomyPPO
 from rbc_rllib.training.checkpoints import TrainingState, describe, initial_weights, newest_whole, weights_hash
 from rbc_rllib.training.config import algorithm_config
 from rbc_rllib.training.metric_keys import ECONOMY, LEARNING, PENALTY_INCREASE
+from rbc_rllib.training.rllib_internals import follow_learning_rates
 
 KEPT = ("training_iteration", "time_this_iter_s", "time_total_s", "done", "trial_id", "date", "timestamp", "pid")
 
@@ -132,9 +134,10 @@ class Trial(EconomyPPO):
             super().restore(checkpoint_path if found == asked else str(found))
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
-        """Go on where the checkpoint was written."""
+        """Go on where the checkpoint was written, which may be another trial's, by this trial's own settings."""
         super().load_checkpoint(checkpoint_dir)
         self._reported_env_steps = self.env_steps
+        self.learner_group.foreach_learner(partial(follow_learning_rates, env_steps=self.env_steps))
 
 
 def _floats(values: dict[str, Any]) -> dict[str, float]:

@@ -28,6 +28,7 @@ __all__ = [
     "concat_samples",
     "economies_of",
     "end_tune_gracefully",
+    "follow_learning_rates",
     "has_snapshot",
     "leave_interrupts_to_us",
     "quiet",
@@ -69,6 +70,13 @@ def set_entropy_coefficient(learner: Any, policy: str, coefficient: float) -> No
     learner.entropy_coeff_schedulers_per_module[policy] = Scheduler(
         fixed_value_or_schedule=coefficient, framework=learner.framework, device=learner.device
     )
+
+
+def follow_learning_rates(learner: Any, env_steps: int) -> None:
+    """Set the learning rates of a learner's own schedules: it takes those of the checkpoint that it loads, be it of a
+    run with others, and moves them only after an update."""
+    for optimizer, schedule in learner._optimizer_lr_schedules.items():
+        learner._set_optimizer_lr(optimizer, lr=schedule.update(timestep=env_steps))
 
 
 def economies_of(env_runner: Any) -> Iterator[VectorEconomy]:

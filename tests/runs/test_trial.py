@@ -11,7 +11,7 @@ from rbc_rllib.runs.launch import run
 from rbc_rllib.training.checkpoints import checkpoints_in, training_state
 from tests.runs.commands import REPOSITORY, rows
 from tests.runs.trials import trial_of
-from tests.small import SMALL
+from tests.small import SMALL, changed, weights
 from tests.test_architecture import imported, modules, within
 
 FIVE = SMALL.with_values({"curriculum.total_env_steps": 320})  # iterations, of 64 env steps
@@ -41,6 +41,42 @@ def test_experiments_of_one_sweep_leave_checkpoints_at_their_own_iterations(ray_
         assert [int(row["env_steps"]) for row in rows(trial)] == [64, 128, 192, 256, 320]
 
 
+def test_a_trial_goes_on_from_another_ones_checkpoint_by_its_own_settings(ray_on_this_machine, tmp_path):
+    """From its first update on: weights and env steps are the other one's, rates, clipping and entropy its own."""
+    other = trial_of(FIVE, {"learning.learning_rate.firm": 1e-3})
+    for _ in range(2):
+        other.train()
+    other.save_checkpoint(str(tmp_path))
+    values = {"learning.clip_param": 0.3, "learning.learning_rate.firm": 4e-3}
+    trial = trial_of(FIVE, {**values, "curriculum.final_entropy_coeff.consumer": 0.4})
+    before = weights(trial)
+    trial.load_checkpoint(str(tmp_path))
+    assert trial.env_steps == 128
+    assert changed(before, weights(trial)) == {"consumer", "firm", "planner"}
+    assert changed(weights(other), weights(trial)) == set()
+    learner, rate_left = trial.learner_group._learner, 1 - 0.95 * 128 / 320
+    assert learner.config.get_config_for_module("firm").clip_param == 0.3
+    assert learner.entropy_coefficients["consumer"] == pytest.approx(
+        trial.experiment.curriculum.at(128).entropy_coeff["consumer"]
+    )
+    assert (
+        learner.entropy_coefficients["consumer"] > 0.2 > other.learner_group._learner.entropy_coefficients["consumer"]
+    )
+    used = {}
+    original = learner.before_gradient_based_update
+
+    def noted(**arguments):
+        for policy in ("consumer", "firm"):
+            used.setdefault(policy, learner.get_optimizer(policy).param_groups[0]["lr"])
+        return original(**arguments)
+
+    learner.before_gradient_based_update = noted
+    trial.train()
+    assert used == pytest.approx({"consumer": 2e-3 * rate_left, "firm": 4e-3 * rate_left})
+    other.stop()
+    trial.stop()
+
+
 def test_a_training_process_loads_neither_tables_nor_figures():
     """Ray loads pandas by itself; what its processes load of ours is `rbc_rllib.runs.trial` and what that imports."""
     program = """
@@ -59,6 +95,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 BELOW_THE_ENTRY_POINTS = (
     *("rbc_rllib.economy", "rbc_rllib.play", "rbc_rllib.training", "rbc_rllib.runs", "callbacks"),
     *("rbc_rllib.settings", "rbc_rllib.arrays", "rbc_rllib.curriculum", "rbc_rllib.experiment", "rbc_rllib.policies"),
+    "rbc_rllib.search",
 )
 
 
