@@ -16,6 +16,7 @@ from pathlib import Path
 from analysis.comparison import comparison_table, markdown_table
 from analysis.narrative import narrative
 from analysis.page import write_page
+from analysis.ranking import rank, ranking_text, searched
 from analysis.sections import economics, equilibrium, learning, overview, rollouts, search, spectrum, taxes
 from analysis.study import Study, load_study
 from analysis.taxes import compare_taxes
@@ -39,7 +40,8 @@ def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> str
 
 
 def text_of(study: Study) -> str:
-    """What a terminal shows of a study: the table by treatment, what happened, and learned against fixed taxes."""
+    """What a terminal shows of a study: the table by treatment, what happened, learned against fixed taxes, and what a
+    search found."""
     parts = list(study.damaged)
     if study.trials:
         parts += [markdown_table(comparison_table(study.trials)), overview.CAPTION, narrative(study.trials)]
@@ -48,6 +50,8 @@ def text_of(study: Study) -> str:
             parts += ["## Welfare", welfare_text(compare_taxes(study.trials))]
         except ConfigError as error:
             parts += ["## Welfare", f"No comparison of learned and fixed taxes: {error}"]
+    if searched(study.trials):
+        parts += ["## Search", ranking_text(rank(study.trials))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -26,6 +26,7 @@ class Trial:
     config: dict[str, Any]  # the complete experiment config
     progress: pandas.DataFrame  # one row a training iteration; empty before the first
     evaluation: dict[str, Any] | None  # held-out episodes with frozen policies; None while unfinished
+    error: str | None = None  # the last line of what it said when it failed, even if it was resumed since
 
     @property
     def seed(self) -> int:
@@ -128,6 +129,7 @@ def load_trial(folder: Path) -> Trial:
         config=config,
         progress=_read_progress(folder / "progress.csv"),
         evaluation=read_json(evaluation) if evaluation.is_file() else None,
+        error=_read_error(folder / "error.txt"),
     )
 
 
@@ -139,6 +141,13 @@ def read_json(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         rule = f"it must be complete JSON ({error})"
         raise ConfigError(str(path), text, rule, "wait until it is written, or remove it to read the rest") from None
+
+
+def _read_error(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    lines = path.read_text().strip().splitlines()
+    return lines[-1] if lines else "no cause was written"
 
 
 def _read_progress(path: Path) -> pandas.DataFrame:

@@ -104,10 +104,8 @@ def _read_trial(study: Study, folder: Path) -> None:
         return  # a best response, judged with the others of its folder
     label = "/".join(folder.parts[-2:])
     study.trials.append(trial)
-    if (folder / "error.txt").is_file():
-        lines = (folder / "error.txt").read_text().strip().splitlines()
-        cause = lines[-1] if lines else "no cause was written"
-        study.failures[label] = textwrap.shorten(cause, CAUSE_LETTERS, placeholder=" ...")
+    if trial.error is not None:
+        study.failures[label] = textwrap.shorten(trial.error, CAUSE_LETTERS, placeholder=" ...")
     for path in sorted(folder.glob("temptation.json")) or sorted(folder.glob("temptation-*/temptation.json")):
         study.temptations[label] = read_json(path)
 

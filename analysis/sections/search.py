@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy
 import optuna
@@ -14,10 +15,10 @@ from analysis.figures import new_figure, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.page import Part, Picture, Section, Table, Words
 from analysis.quantities import BY_NAME
-from analysis.results import Trial, by_treatment, differing_settings, flat_settings
+from analysis.ranking import RULE, Configuration, rank, searched
+from analysis.results import Trial, differing_settings, flat_settings
 from analysis.solutions import Solutions
 from analysis.study import Study
-from analysis.taxes import Treatment
 
 FEWEST = 4  # configurations, from which on importances are told
 GAIN = "each_firm"
@@ -26,16 +27,15 @@ GAIN = "each_firm"
 def section(study: Study) -> Section | None:
     """The ranking of configurations; None where nothing was searched and nothing failed."""
     parts: list[Part] = []
-    finished = [trial for trial in study.trials if trial.finished]
-    groups = by_treatment(finished)
-    if any(" [" in name for name in groups):
-        table, texts = ranking(groups)
+    if searched(study.trials):
+        ranked = rank(study.trials)
+        table, texts = ranking(ranked)
         caption = (
             "Configurations by mean social welfare over their seeds, the highest first; [low, high] is the"
-            f" {CONFIDENCE:.0%} Student t interval over seeds. Dead seeds count in the mean."
+            f" {CONFIDENCE:.0%} Student t interval over seeds. {RULE}"
         )
         parts.append(Table("ranking", caption, table, texts))
-        settings = numeric_settings(groups)
+        settings = numeric_settings({each.name: list(each.trials) for each in ranked if each.complete})
         if len(settings.columns):
             caption = (
                 f"{len(settings)} configurations: each line is one, from its settings to its welfare, coloured by"
@@ -58,27 +58,26 @@ def section(study: Study) -> Section | None:
     return Section("Search", tuple(parts)) if parts else None
 
 
-def ranking(groups: dict[str, list[Trial]]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """A row a configuration, the best first: as numbers, and as they are read."""
-    rows = []
-    for name, members in groups.items():
-        own = Solutions(name, tuple(members))
-        welfare = Treatment(name, tuple(members)).mean_welfare(members[0].economy_parameters.planner_welfare)
-        gain = own.gain(GAIN)
-        numbers = {
-            "social welfare": welfare.mean,
-            "dead share": own.dead_share.mean,
+def ranking(ranked: Sequence[Configuration]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """A row a configuration, as they come: as numbers, and as they are read."""
+    quantity = BY_NAME["social_welfare"]
+    numbers, texts = {}, {}
+    for each in ranked:
+        gain = Solutions(each.name, each.trials).gain(GAIN)
+        numbers[each.name] = {
+            "social welfare": each.welfare.mean,
+            "dead share": each.dead / each.seeds,
             "gain of a single firm, %": gain.mean if gain else math.nan,
-            "seeds": len(members),
+            "seeds": each.seeds,
+            "failed": each.failed,
+            "trained": each.trained,
         }
-        quantity = BY_NAME["social_welfare"]
-        texts = numbers | {
-            "social welfare": quantity.text(welfare.mean, welfare.low, welfare.high),
-            "dead share": f"{own.dead_share.mean:.0%}",
+        texts[each.name] = numbers[each.name] | {
+            "social welfare": quantity.text(each.welfare.mean, each.welfare.low, each.welfare.high),
+            "dead share": f"{each.dead / each.seeds:.0%}",
+            "trained": f"{each.trained:.0%}",
         }
-        rows.append((name, numbers, texts))
-    rows.sort(key=lambda row: -numpy.nan_to_num(row[1]["social welfare"], nan=-numpy.inf))
-    frames = [pandas.DataFrame({name: row[kind] for name, *row in rows}).T.rename_axis("treatment") for kind in (0, 1)]
+    frames = [pandas.DataFrame(rows).T.rename_axis("treatment") for rows in (numbers, texts)]
     return frames[0].astype(float), frames[1]
 
 

@@ -1,0 +1,118 @@
+"""Configurations by mean welfare over their seeds, the best first: what a search found."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.intervals import CONFIDENCE, Interval, t_interval
+from analysis.metrics import verdict
+from analysis.quantities import BY_NAME
+from analysis.results import Trial, by_treatment
+from analysis.taxes import Treatment
+from analysis.writing import count, markdown
+from rbc_rllib.search import counted, lowest
+
+SHOWN = 10  # lines of the printed table
+
+RULE = (
+    "A seed that failed counts as dead, with welfare 0 or the lowest of any seed where that is less: a configuration"
+    " does not rise by what it loses. Configurations of which a seed is missing or not trained to its end, because it"
+    " was stopped or interrupted, come after all others, by their welfare in training so far."
+)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration, a trial for each seed."""
+
+    name: str  # with the values that were searched
+    trials: tuple[Trial, ...]
+    welfare: Interval  # mean over all seeds, those that failed included, with its Student t interval
+    dead: int  # seeds whose economy is trivial, or that failed
+    failed: int
+    trained: float  # of the seed that has come least far, of those that have not failed; 1: to the end
+    complete: bool  # whether every seed of the search is there, and has finished or failed
+
+    @property
+    def seeds(self) -> int:
+        """How many there are."""
+        return len(self.trials)
+
+
+def rank(trials: Sequence[Trial]) -> list[Configuration]:
+    """The configurations of a search by mean social welfare over seeds, the best first; see `RULE`."""
+    groups = {name: _one_a_seed(members) for name, members in by_treatment(trials).items()}
+    welfare = {name: [_welfare(trial) for trial in members] for name, members in groups.items()}
+    floor = lowest(value for values in welfare.values() for value in values)
+    num_seeds = max(map(len, groups.values()), default=0)
+    ranked = [
+        Configuration(
+            name,
+            tuple(members),
+            t_interval(counted(welfare[name], floor)),
+            dead=sum(failed(trial) or verdict(trial) == "trivial" for trial in members),
+            failed=sum(map(failed, members)),
+            trained=min((_share_trained(trial) for trial in members if not failed(trial)), default=0.0),
+            complete=len(members) == num_seeds and all(trial.finished or failed(trial) for trial in members),
+        )
+        for name, members in groups.items()
+    ]
+    return sorted(ranked, key=lambda each: (not each.complete, -_or_lowest(each.welfare.mean), each.name))
+
+
+def failed(trial: Trial) -> bool:
+    """Whether a trial ended in an error and was not trained to its end since."""
+    return trial.error is not None and not trial.finished
+
+
+def searched(trials: Sequence[Trial]) -> bool:
+    """Whether there are several configurations of one name."""
+    return any(" [" in name for name in by_treatment(trials))
+
+
+def ranking_text(ranked: Sequence[Configuration]) -> str:
+    """The first lines of the ranking as a table, and how it is to be read."""
+    lines = [["configuration", "seeds", "dead", "social welfare", "trained"]]
+    quantity = BY_NAME["social_welfare"]
+    for each in ranked[:SHOWN]:
+        own = each.welfare
+        dead = f"{each.dead / each.seeds:.0%}" + (f" ({each.failed} failed)" if each.failed else "")
+        welfare = quantity.text(own.mean, own.low, own.high)
+        lines.append([_short(each.name), str(each.seeds), dead, welfare, f"{each.trained:.0%}"])
+    left = len(ranked) - SHOWN
+    more = f"; {count(left, 'configuration')} more in report.html" if left > 0 else ""
+    interval = f"{CONFIDENCE:.0%} Student t interval"
+    caption = f"Mean {quantity.title} over seeds with its {interval}, the highest first{more}. {RULE}"
+    return f"{markdown(lines)}\n\n{caption}"
+
+
+def _one_a_seed(members: Sequence[Trial]) -> list[Trial]:
+    """Of several trials of a seed, as a killed run may leave, the one that is finished, else that has come furthest."""
+    furthest: dict[int, Trial] = {}
+    for trial in members:
+        other = furthest.get(trial.seed)
+        if other is None or (trial.finished, trial.env_steps) > (other.finished, other.env_steps):
+            furthest[trial.seed] = trial
+    return list(furthest.values())
+
+
+def _welfare(trial: Trial) -> float | None:
+    if failed(trial):
+        return None
+    (value,) = Treatment("", (trial,)).welfare(trial.economy_parameters.planner_welfare).values()
+    return value
+
+
+def _share_trained(trial: Trial) -> float:
+    total = trial.config.get("curriculum", {}).get("total_env_steps", 0)
+    return min(1.0, trial.env_steps / total) if total else 0.0
+
+
+def _or_lowest(mean: float) -> float:
+    return -math.inf if math.isnan(mean) else mean
+
+
+def _short(name: str) -> str:
+    """`name [a.b.c=1]` as `name [b.c=1]`."""
+    return re.sub(r"(?<=[\[ ])\w+\.(?=[\w.]+=)", "", name)

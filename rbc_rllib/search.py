@@ -1,0 +1,48 @@
+"""How the search space of a sweep is searched, and how a seed counts that failed."""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from rbc_rllib.settings import Settings
+
+
+class Search(Settings):
+    """A way to look for the configuration with the highest social welfare.
+
+    Seeds repeat a configuration, which is judged by the mean over all of them; one that fails counts as dead
+    (`counted`).
+
+    - random: each draw is trained to its end.
+    - asha: at `judged_from` of the training, and whenever `reduction_factor` times that is reached, only configurations
+      among the best 1 / `reduction_factor` of those judged so far go on (asynchronous successive halving).
+    - optuna: a draw follows from what came of those before it (a tree-structured Parzen estimator). With two objectives
+      it looks for the configurations that are worse than no other in both.
+    - population: all draws are trained side by side; at each `interval` the worst quarter goes on from policies of the
+      best quarter, with their values changed a little (population-based training). A member's values change while it
+      learns, and its policies come from others: there is nothing for seeds to repeat. So members have one seed, the
+      first experiment's, and the values with which the best member ends are then trained anew with every seed.
+    """
+
+    kind: Literal["random", "asha", "optuna", "population"] = "random"
+    seed: int = Field(0, ge=0, lt=2**32)  # of the draws; a population changes its values at random without one
+    judged_from: float = Field(0.7, gt=0, lt=1)  # asha
+    reduction_factor: float = Field(2.0, gt=1)  # asha
+    objectives: tuple[Literal["welfare", "dead_share"], ...] = Field(("welfare",), min_length=1)  # optuna
+    at_once: PositiveInt = (
+        1  # optuna: configurations in training; one that does not wait for others learns less of them
+    )
+    interval: float = Field(0.1, gt=0, lt=1)  # population: share of the training
+
+
+def lowest(welfare: Iterable[float | None]) -> float:
+    """The welfare of a seed that failed, given that of all seeds of a search: 0, as where nobody works or consumes, or
+    the lowest of any seed where that is less."""
+    return min([0.0, *(value for value in welfare if value is not None and math.isfinite(value))])
+
+
+def counted(welfare: Iterable[float | None], floor: float) -> list[float]:
+    """The welfare of each seed of a configuration, `floor` for those that failed (None): none is left out."""
+    return [floor if value is None else value for value in welfare]
