@@ -31,7 +31,8 @@ from rbc_rllib.experiment import EACH, FROZEN, SCRATCH, Deviation, ExperimentCon
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge
 from rbc_rllib.runs.command_line import conclude, parser, run_as_told
-from rbc_rllib.runs.launch import KEPT_CHECKPOINTS, run
+from rbc_rllib.runs.launch import run
+from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import check_fit, checkpoints_in, newest_checkpoint, training_state
 from rbc_rllib.training.rllib_internals import has_snapshot, quiet

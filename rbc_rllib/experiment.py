@@ -14,6 +14,7 @@ from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
+from rbc_rllib.search import Search
 from rbc_rllib.settings import ConfigError, PerGroup, PositivePerGroup, Settings
 
 DEVIATOR = "deviator"
@@ -24,6 +25,16 @@ EACH = "each_"
 
 FROZEN, SCRATCH = "frozen", "scratch"
 """Where a deviator starts: from the policy that it leaves, or from an untrained one."""
+
+
+FIXED_BY_A_MEMBER = (
+    "learning.algorithm",
+    "learning.hidden_sizes",
+    "learning.observation_encodings",
+    "learning.economies_per_update",
+    "curriculum.total_env_steps",
+)
+"""What a member of a population cannot change while it learns, beside the economy."""
 
 
 class Learning(Settings):
@@ -266,6 +277,7 @@ class Sweep:
     experiments: tuple[ExperimentConfig, ...]
     search_space: dict[str, Any] = field(default_factory=dict)
     num_samples: int = 1
+    search: Search | None = None  # None: as `tune_config` says, by default every draw to its end
     tune_config: dict[str, Any] = field(default_factory=dict)  # of `tune.TuneConfig`: metric, scheduler, ...
     # Who is asked, when all is trained, what leaving the learned policies would gain; see `Deviation.deviator`.
     deviators: tuple[str, ...] = ()
@@ -283,6 +295,26 @@ class Sweep:
         if "seed" in self.search_space:
             rule = "a seed repeats a configuration and is no dimension of a search"
             raise ConfigError("search_space", "seed", rule, "give one experiment for each seed")
+        if self.search:
+            self._check_search(self.search)
+
+    def _check_search(self, search: Search) -> None:
+        if not self.search_space:
+            raise ConfigError("search_space", {}, f"there is nothing to search by {search.kind}", "name some settings")
+        if taken := sorted({"search_alg", "scheduler", "metric", "mode"} & self.tune_config.keys()):
+            rule = f"search.kind = {search.kind} says that already"
+            raise ConfigError("tune_config", taken, rule, "leave it out, or search")
+        different = {experiment.replace(seed=0).model_dump_json() for experiment in self.experiments}
+        if len(different) > 1:
+            rule = "experiments of a search repeat one configuration, so they differ in the seed alone"
+            names = [experiment.name for experiment in self.experiments]
+            raise ConfigError("experiments", names, rule, "search each of them in a sweep of its own")
+        if search.kind == "population":
+            for key in self.search_space:
+                if not key.startswith(("learning.", "curriculum.")) or key in FIXED_BY_A_MEMBER:
+                    rule = "a member cannot change it while it learns"
+                    fix = "search learning rates, entropy or clipping, or take another search.kind"
+                    raise ConfigError("search_space", key, rule, fix)
 
     def with_values(self, values: dict[str, Any]) -> "Sweep":
         """The same sweep with dotted keys set in every experiment; a key that is set is no longer searched."""

@@ -3,24 +3,38 @@
     python -m rbc_rllib.sweep                                  # commitment against discretion, 10 minutes
     python -m rbc_rllib.sweep smoke                            # 30 seconds, a small economy
     python -m rbc_rllib.sweep tax_baselines --only schedule fixed_0_80 --set learning.trained_consumers=100
-    python -m rbc_rllib.sweep curriculum_search --results /shared/results
+    python -m rbc_rllib.sweep curriculum_search --results /shared/results   # docs/searches.md
     python -m rbc_rllib.sweep quickstart --resume              # finish an interrupted sweep
     ray job submit --working-dir . -- python -m rbc_rllib.sweep
 
 A sweep is a module of `tune_configs/`. Prints a line for each trial now and then, and in the end a table and, in
 words, what happened; where the sweep asks for it, also what single agents would gain by leaving (a short
 `best_response` for each trial). Everything is in `results/<sweep>/<trial>/`: the complete config, progress.csv,
-TensorBoard events, checkpoints, the evaluation on held-out episodes, and a roll-out as arrays and as a figure.
+TensorBoard events, checkpoints, the evaluation on held-out episodes, and a roll-out as arrays and as a figure. A sweep
+that searches also prints its configurations, the best first; where it bred a population, the values of the best member
+are then trained anew with every seed, in `results/<sweep>-anew/`.
 """
 
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
+from analysis.ranking import rank
+from analysis.results import load_trials
 from rbc_rllib.best_response import ask
 from rbc_rllib.evaluate import judge
-from rbc_rllib.experiment import parse_assignments
+from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.runs.command_line import conclude, find_sweep, parser, run_as_told
+from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import refused
+from rbc_rllib.training.rllib_internals import has_snapshot
+
+
+def trained_anew(sweep: Sweep, member: ExperimentConfig) -> Sweep:
+    """All seeds of a population's sweep with the values that one of its members has in the end."""
+    values = {key: reduce(getattr, key.split("."), member) for key in sweep.search_space}
+    return replace(sweep, search=None, num_samples=1).with_values(values)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,8 +50,17 @@ def main(arguments: list[str] | None = None) -> None:
         if options.only:
             sweep = sweep.only(options.only)
         prepare_process()
-        ended = run_as_told(options, sweep, Path(options.results) / options.name)
+        folder = Path(options.results) / options.name
+        ended = run_as_told(options, sweep, folder)
         conclude(ended, judge)
+        if sweep.search and sweep.search.kind == "population":
+            best = rank(load_trials(folder))[0].trials[0].path
+            anew = folder.with_name(f"{folder.name}-anew")
+            print(f"\nThe values with which {best.name} ends are trained anew with every seed: {anew}", flush=True)
+            again = options.resume and has_snapshot(anew)
+            again_sweep = trained_anew(sweep, ExperimentConfig.of_trial(best))
+            ended = run(again_sweep, anew, again, options.retries, options.trust)
+            conclude(ended, judge)
         if sweep.deviators:
             print(f"\n{ask(ended.finished, sweep.deviators, sweep.deviation_iterations)}")
 

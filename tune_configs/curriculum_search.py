@@ -1,17 +1,15 @@
 """Which part of the curriculum does the work? A random search over its switches and numbers.
 
-Each draw says which parts are on and how slow they are, and is trained with every seed; poor trials are stopped early
-(ASHA, by env steps).
+Each draw says which parts are on and how slow they are, and is trained with every seed; a draw whose seeds together
+are poor is stopped early.
 """
 
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
 
-from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.experiment import ExperimentConfig, Sweep
+from rbc_rllib.search import Search
 
 SEEDS = (0, 1, 2)
-TOTAL_ENV_STEPS = Curriculum().total_env_steps
 
 SWEEP = Sweep(
     experiments=tuple(ExperimentConfig(name="curriculum", seed=seed) for seed in SEEDS),
@@ -28,12 +26,6 @@ SWEEP = Sweep(
         "learning.learning_rate.planner": tune.loguniform(2e-4, 2e-3),
     },
     num_samples=12,
-    tune_config={
-        "metric": "economy/social_welfare",
-        "mode": "max",
-        # The curriculum itself depresses welfare for a while: nothing is stopped before its stages are over.
-        "scheduler": ASHAScheduler(
-            time_attr="env_steps", max_t=TOTAL_ENV_STEPS, grace_period=int(0.7 * TOTAL_ENV_STEPS), reduction_factor=2
-        ),
-    },
+    # The curriculum itself depresses welfare for a while: nothing is stopped before its stages are over.
+    search=Search(kind="asha", judged_from=0.7),
 )

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,19 @@ from typing import Any
 import ray
 from ray import tune
 
-from rbc_rllib.experiment import Sweep
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.runs.faults import RETRIES, cause_line, failure_line, the_retries
 from rbc_rllib.runs.interruption import the_interruption
 from rbc_rllib.runs.progress import ConfigFile, ProgressFile, ProgressLines
 from rbc_rllib.runs.resources import check_cluster
 from rbc_rllib.runs.sameness import check_same, describe_sweep
+from rbc_rllib.runs.searches import tune_parts
 from rbc_rllib.runs.snapshots import SnapshotCopy, check_own, mend
 from rbc_rllib.runs.trial import Trial, experiment_of
 from rbc_rllib.runs.trials_table import TrialsTable
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.rllib_internals import has_snapshot, quiet
 
-KEPT_CHECKPOINTS = 4  # the newest ones of each trial
 SWEEP_FILE = "sweep.json"
 LEFT_BY_A_START = {SWEEP_FILE, "tuner.pkl", ".validate_storage_marker"}
 """What is in the folder of a run that ended before Tune's first snapshot: it can be started again."""
@@ -74,7 +73,7 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, retries: int = RETRIES
             grid = tuner.fit()
     except (OSError, tune.TuneError) as error:
         raise _unwritable(folder, error) from error
-    finished = [Path(r.path) for r in grid if r.metrics and r.metrics.get("done") and r.error is None]
+    finished = [Path(r.path) for r in grid if r.error is None and _trained(Path(r.path), r.metrics or {})]
     errors = [failure_line(Path(r.path)) for r in grid if r.error is not None]
     return Run(folder, finished, errors, interruption.requested)
 
@@ -88,6 +87,13 @@ def _unwritable(folder: Path, error: Exception) -> Exception:
     return ConfigError("--results", str(folder), f"it cannot be written ({cause})", fix)
 
 
+def _trained(trial: Path, report: dict[str, Any]) -> bool:
+    """Whether a trial has come to the end of its training; one that a search has stopped has not."""
+    if not report.get("done"):
+        return False
+    return report["env_steps"] >= ExperimentConfig.of_trial(trial).curriculum.total_env_steps
+
+
 def _started_sweep(folder: Path) -> dict[str, Any]:
     """What `describe_sweep` said of the sweep when the run in `folder` was started."""
     try:
@@ -98,45 +104,35 @@ def _started_sweep(folder: Path) -> dict[str, Any]:
 
 
 def _new_tuner(sweep: Sweep, folder: Path) -> tune.Tuner:
+    parts = tune_parts(sweep)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SWEEP_FILE).write_text(json.dumps(describe_sweep(sweep), indent=2) + "\n")
     return tune.Tuner(
         Trial,
-        param_space=param_space(sweep),
+        param_space=parts.param_space,
         run_config=tune.RunConfig(
             name=folder.name,
             storage_path=str(folder.parent),
             verbose=0,
             callbacks=[
-                *(ConfigFile(), ProgressFile(), ProgressLines(), TrialsTable()),
+                *(ConfigFile(), ProgressFile(), ProgressLines(), TrialsTable(), *parts.callbacks),
                 *(the_interruption(), the_retries(), SnapshotCopy()),
             ],
             # When a trial saves one is its own affair (`iterations_per_checkpoint`).
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS, checkpoint_at_end=True),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=parts.kept_checkpoints, checkpoint_at_end=True),
             sync_config=tune.SyncConfig(sync_period=30),
         ),
         tune_config=tune.TuneConfig(
-            num_samples=sweep.num_samples,
-            trial_name_creator=trial_name,
-            trial_dirname_creator=trial_name,
-            **{
-                "search_alg": tune.search.BasicVariantGenerator(constant_grid_search=True),
-                **deepcopy(sweep.tune_config),
-            },
+            trial_name_creator=trial_name, trial_dirname_creator=trial_name, **parts.tune_config
         ),
     )
 
 
-def param_space(sweep: Sweep) -> dict[str, Any]:
-    """Tune's view of a sweep, the config of each trial once Tune has drawn."""
-    complete = [experiment.model_dump(mode="json", exclude_unset=True) for experiment in sweep.experiments]
-    return {"experiment": tune.grid_search(complete), "values": dict(sweep.search_space)}
-
-
 def trial_name(trial: Any) -> str:
     """Folder of a Tune trial: the experiment's name and seed, and a number where values were sampled."""
-    experiment = experiment_of(trial.config)
-    sampled = f"_{trial.trial_id.split('_')[-1]}" if trial.config["values"] else ""
+    experiment, draw = experiment_of(trial.config), trial.config.get("draw")
+    number = trial.trial_id.split("_")[-1] if draw is None else f"{draw:05d}"
+    sampled = f"_{number}" if trial.config["values"] else ""
     return f"{experiment.name}_seed{experiment.seed}{sampled}"
 
 

@@ -14,11 +14,13 @@ def describe_sweep(sweep: Sweep) -> dict[str, Any]:
     """A sweep as JSON that is the same for equal sweeps: experiments by name and seed, domains and Tune's settings."""
     experiments = {f"{each.name}_seed{each.seed}": each.model_dump(mode="json") for each in sweep.experiments}
     settings = {"num_samples": sweep.num_samples, **sweep.tune_config}
-    described = {
+    described: dict[str, Any] = {
         "experiments": experiments,
         "search_space": {key: _plain(domain) for key, domain in sweep.search_space.items()},
         "tune": {key: _plain(value) for key, value in settings.items()},
     }
+    if sweep.search:
+        described["search"] = sweep.search.model_dump(mode="json")
     return json.loads(json.dumps(described))
 
 

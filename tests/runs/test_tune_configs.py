@@ -18,7 +18,8 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.runs import launch
 from rbc_rllib.runs.command_line import find_sweep
-from rbc_rllib.runs.launch import param_space, trial_name
+from rbc_rllib.runs.launch import trial_name
+from rbc_rllib.runs.searches import param_space
 from rbc_rllib.runs.trial import experiment_of
 from rbc_rllib.settings import ConfigError
 from tests.small import SMALL

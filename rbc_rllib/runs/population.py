@@ -1,0 +1,68 @@
+"""`Population`: Tune's population-based training, within the search space and across interruptions."""
+
+from functools import partial
+from typing import Any
+
+from ray.tune.schedulers import PopulationBasedTraining
+from ray.tune.search.sample import Categorical, Domain
+
+from rbc_rllib.runs.seeds_together import ENV_STEPS, WELFARE
+
+KEPT = ("last_score", "last_train_time", "last_perturbation_time")
+
+
+class Population(PopulationBasedTraining):
+    """Perturbs the sampled values of trials, the members, every `interval` env steps, when all have come there.
+
+    Tune starts a member that goes on from another's checkpoint anew, with a changed config: so its config.json, its
+    learners and its curriculum follow by themselves.
+    """
+
+    def __init__(self, space: dict[str, Any], interval: int) -> None:
+        domains = {key: domain for key, domain in space.items() if isinstance(domain, Domain)}
+        # Of a choice the next one before or after is taken, of a number 0.8 or 1.2 times it, or either is drawn anew.
+        mutations = {key: list(d.categories) if isinstance(d, Categorical) else d for key, d in domains.items()}
+        super().__init__(
+            ENV_STEPS,
+            WELFARE,
+            "max",
+            perturbation_interval=interval,
+            hyperparam_mutations={"values": mutations},
+            custom_explore_fn=partial(within, bounds={key: _bounds(domain) for key, domain in domains.items()}),
+            log_config=False,
+            require_attrs=False,
+            synch=True,
+        )
+        self._restored: dict[str, dict[str, Any]] = {}
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """A member of a restored run stands where it stood."""
+        super().on_trial_add(tune_controller, trial)
+        vars(self._trial_state[trial]).update(self._restored.pop(trial.trial_id, {}))
+
+    def get_state(self) -> dict[str, Any]:
+        """Where every member stands, and when all are compared next."""
+        members = {
+            trial.trial_id: {name: getattr(state, name) for name in KEPT} for trial, state in self._trial_state.items()
+        }
+        return {"members": members, "next": self._next_perturbation_sync}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._restored, self._next_perturbation_sync = dict(state["members"]), state["next"]
+
+
+def within(config: dict[str, Any], bounds: dict[str, tuple[float, float] | None]) -> dict[str, Any]:
+    """The config of a trial whose values are moved into their bounds."""
+    values = dict(config["values"])
+    for key, limits in bounds.items():
+        if limits is not None:
+            low, high = limits
+            values[key] = min(max(values[key], low), high)
+    return {**config, "values": values}
+
+
+def _bounds(domain: Any) -> tuple[float, float] | None:
+    if not hasattr(domain, "lower"):
+        return None
+    return domain.lower, domain.upper - 1 if isinstance(domain.lower, int) else domain.upper

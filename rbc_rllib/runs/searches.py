@@ -1,0 +1,71 @@
+"""A sweep's search as Tune's objects: who draws, who stops early, and whose state is saved with the run."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+
+from rbc_rllib.experiment import Sweep
+from rbc_rllib.runs.population import Population
+from rbc_rllib.runs.seeds_together import SeedsTogether
+from rbc_rllib.runs.suggestions import Suggestions
+
+KEPT_CHECKPOINTS = 4  # the newest ones of each trial
+
+
+class Remembered(tune.Callback):
+    """Saves a scheduler's state with the run, which Tune itself forgets."""
+
+    def __init__(self, scheduler: SeedsTogether | Population) -> None:
+        self.scheduler = scheduler
+
+    def get_state(self) -> dict[str, Any]:
+        """The scheduler's."""
+        return self.scheduler.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Into the scheduler."""
+        self.scheduler.set_state(state)
+
+
+@dataclass(frozen=True)
+class TuneParts:
+    """What a search is made of."""
+
+    param_space: dict[str, Any]
+    tune_config: dict[str, Any]
+    callbacks: tuple[tune.Callback, ...] = ()
+    kept_checkpoints: int | None = KEPT_CHECKPOINTS
+
+
+def tune_parts(sweep: Sweep) -> TuneParts:
+    """The parts of Tune that search as the sweep says.
+
+    Raises `ConfigError` where the search cannot draw from a domain.
+    """
+    search, grid = sweep.search, param_space(sweep)
+    experiments, values = grid["experiment"]["grid_search"], grid["values"]
+    settings = {"num_samples": sweep.num_samples, **deepcopy(sweep.tune_config)}
+    draws = tune.search.BasicVariantGenerator(constant_grid_search=True, random_state=search and search.seed)
+    settings.setdefault("search_alg", draws)
+    if search is None or search.kind == "random":
+        return TuneParts(grid, settings)
+    total = sweep.experiments[0].curriculum.total_env_steps
+    if search.kind == "asha":
+        together = SeedsTogether(len(experiments), total, search.judged_from, search.reduction_factor)
+        return TuneParts(grid, settings | {"scheduler": together}, (Remembered(together),))
+    if search.kind == "optuna":
+        searcher = Suggestions(search, experiments, values, sweep.num_samples)
+        settings |= {"search_alg": searcher, "num_samples": sweep.num_samples * len(experiments)}
+        return TuneParts({}, settings)
+    population = Population(values, max(1, round(search.interval * total)))
+    # A member may go on from any checkpoint of another one.
+    space, kept = {"experiment": experiments[0], "values": values}, None
+    return TuneParts(space, settings | {"scheduler": population}, (Remembered(population),), kept)
+
+
+def param_space(sweep: Sweep) -> dict[str, Any]:
+    """Tune's view of a sweep, the config of each trial once Tune has drawn."""
+    complete = [experiment.model_dump(mode="json", exclude_unset=True) for experiment in sweep.experiments]
+    return {"experiment": tune.grid_search(complete), "values": dict(sweep.search_space)}

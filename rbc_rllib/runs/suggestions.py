@@ -1,0 +1,140 @@
+"""`Suggestions`: configurations by Optuna, each trained with every seed before Optuna hears of it."""
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search.sample import Domain
+
+from rbc_rllib.runs.seeds_together import WELFARE
+from rbc_rllib.search import Search, counted, lowest
+from rbc_rllib.settings import ConfigError
+
+TRIVIAL_SHARE = "economy/trivial_share"
+DEAD_FROM = 0.5  # share of trivial episodes; as in `analysis.metrics`
+DIRECTIONS = {
+    "welfare": optuna.study.StudyDirection.MAXIMIZE,
+    "dead_share": optuna.study.StudyDirection.MINIMIZE,
+}
+RANDOM_DRAWS = 10  # at most, before the first that follows from others; Optuna's own default
+
+Outcome = tuple[float, float] | None
+"""Welfare and share of trivial episodes of a seed; None where it failed."""
+
+
+class Suggestions(Searcher):
+    """Repeats each suggestion once for every experiment, that is seed, and goes on from means over seeds.
+
+    A seed that fails counts as dead, with the lowest welfare; it is never left out. What was suggested and what came of
+    it is all the state, and a suggestion follows from that and the search's seed: a restored search goes on with the
+    very suggestions of one that was never interrupted.
+    """
+
+    def __init__(
+        self, search: Search, experiments: Sequence[dict[str, Any]], space: dict[str, Any], num_samples: int
+    ) -> None:
+        super().__init__()
+        self.search, self.experiments, self.num_samples = search, list(experiments), num_samples
+        self.fixed = {key: value for key, value in space.items() if not _is_drawn(value)}
+        self.space = distributions({key: value for key, value in space.items() if key not in self.fixed})
+        # Of each suggestion: its values, the trials that were made of it, a seed each, and what came of them.
+        self.suggested: list[dict[str, Any]] = []
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **_: Any) -> bool:
+        """Everything is known already."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The config of a trial: the newest suggestion with the next seed, or a new one; None while it is too early."""
+        if not self.suggested or len(self.suggested[-1]["trials"]) == len(self.experiments):
+            if len(self.suggested) == self.num_samples:
+                return Searcher.FINISHED
+            if sum(not self._is_over(each) for each in self.suggested) >= self.search.at_once:
+                return None
+            self.suggested.append({"values": self._next_values(), "trials": [], "outcomes": {}})
+        newest = self.suggested[-1]
+        newest["trials"].append(trial_id)
+        experiment = self.experiments[len(newest["trials"]) - 1]
+        return {
+            "experiment": experiment,
+            "values": {**self.fixed, **newest["values"]},
+            "draw": len(self.suggested) - 1,
+        }
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Keep what came of a seed; of one that failed and was then resumed, what came of it then."""
+        failed = error or not result or WELFARE not in result
+        outcome = None if failed or not result else (float(result[WELFARE]), float(result.get(TRIVIAL_SHARE, 0.0)))
+        for each in self.suggested:
+            if trial_id in each["trials"]:
+                each["outcomes"][trial_id] = outcome
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the state as JSON."""
+        Path(checkpoint_path).write_text(json.dumps(self.suggested))
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read it."""
+        self.suggested = json.loads(Path(checkpoint_path).read_text())
+
+    def objectives(self) -> list[list[float] | None]:
+        """What Optuna hears of each suggestion, in the order of the search's objectives; None while a seed trains."""
+        everything: list[Outcome] = [outcome for each in self.suggested for outcome in each["outcomes"].values()]
+        floor = lowest(outcome and outcome[0] for outcome in everything)
+        heard: list[list[float] | None] = []
+        for each in self.suggested:
+            own: list[Outcome] = list(each["outcomes"].values())
+            welfare = counted((outcome and outcome[0] for outcome in own), floor)
+            dead = [outcome is None or outcome[1] >= DEAD_FROM for outcome in own]
+            if self._is_over(each):
+                means = {"welfare": np.mean(welfare), "dead_share": np.mean(dead)}
+                heard.append([float(means[name]) for name in self.search.objectives])
+            else:
+                heard.append(None)
+        return heard
+
+    def _is_over(self, suggestion: dict[str, Any]) -> bool:
+        return len(suggestion["outcomes"]) == len(self.experiments)
+
+    def _next_values(self) -> dict[str, Any]:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        draw = np.random.SeedSequence([self.search.seed, len(self.suggested)]).generate_state(1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # counting what is in training as bad is experimental in Optuna
+            sampler = optuna.samplers.TPESampler(
+                n_startup_trials=min(RANDOM_DRAWS, math.ceil(self.num_samples / 3)),
+                constant_liar=True,
+                seed=int(draw[0]),
+            )
+        study = optuna.create_study(directions=[DIRECTIONS[name] for name in self.search.objectives], sampler=sampler)
+        for each, values in zip(self.suggested, self.objectives(), strict=True):
+            state = optuna.trial.TrialState.RUNNING if values is None else optuna.trial.TrialState.COMPLETE
+            study.add_trial(
+                optuna.trial.create_trial(params=each["values"], distributions=self.space, values=values, state=state)
+            )
+        return study.ask(self.space).params
+
+
+def _is_drawn(value: Any) -> bool:
+    return isinstance(value, Domain) or (isinstance(value, dict) and "grid_search" in value)
+
+
+def distributions(space: dict[str, Any]) -> dict[str, optuna.distributions.BaseDistribution]:
+    """Tune's domains as Optuna's; raises `ConfigError` where Optuna has no such domain."""
+    converted: dict[str, optuna.distributions.BaseDistribution] = {}
+    for key, domain in space.items():
+        try:
+            converted |= OptunaSearch.convert_search_space({key: domain})
+        except ValueError as error:
+            rule = f"Optuna cannot draw from it ({error})"
+            raise ConfigError(
+                f"search_space.{key}", str(domain), rule, "take uniform, loguniform, randint or choice"
+            ) from None
+    return converted
