@@ -304,6 +304,10 @@ class Sweep:
         if taken := sorted({"search_alg", "scheduler", "metric", "mode"} & self.tune_config.keys()):
             rule = f"search.kind = {search.kind} says that already"
             raise ConfigError("tune_config", taken, rule, "leave it out, or search")
+        if search.kind == "asha" and self.tune_config.get("max_concurrent_trials"):
+            rule = "seeds of a configuration wait for each other, so none may be held back"
+            fix = "leave it out: trials take turns where the machine is too small for all of them"
+            raise ConfigError("tune_config", ["max_concurrent_trials"], rule, fix)
         different = {experiment.replace(seed=0).model_dump_json() for experiment in self.experiments}
         if len(different) > 1:
             rule = "experiments of a search repeat one configuration, so they differ in the seed alone"

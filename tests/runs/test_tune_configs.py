@@ -20,12 +20,14 @@ from rbc_rllib.runs import launch
 from rbc_rllib.runs.command_line import find_sweep
 from rbc_rllib.runs.launch import trial_name
 from rbc_rllib.runs.searches import param_space
+from rbc_rllib.runs.seeds_together import SeedsTogether
 from rbc_rllib.runs.trial import experiment_of
 from rbc_rllib.settings import ConfigError
 from tests.small import SMALL
 
 NAMES = ["quickstart", "smoke", "tax_baselines", "total_welfare", "closed_economy", "curriculum_search"]
-NAMES += ["equilibrium_study", "curriculum_ablation"]
+NAMES += ["equilibrium_study", "curriculum_ablation", "optuna_search", "population"]
+SEARCHES = ["curriculum_search", "optuna_search", "population"]
 
 
 def drawn(sweep: Sweep, times: int = 1) -> list[dict]:
@@ -33,10 +35,14 @@ def drawn(sweep: Sweep, times: int = 1) -> list[dict]:
     return [config for _ in range(times) for _, config in generate_variants(param_space(sweep))]
 
 
-def trials_of(sweep: Sweep, folder: Path, monkeypatch) -> list[Trial]:
-    """The trials that Tune makes of a sweep, by the very settings with which a run is started."""
+def tuner_of(sweep: Sweep, folder: Path, monkeypatch) -> SimpleNamespace:
+    """The very settings with which a run is started."""
     monkeypatch.setattr(launch.tune, "Tuner", lambda trainable, **settings: SimpleNamespace(**settings))
-    tuner = launch._new_tuner(sweep, folder)
+    return launch._new_tuner(sweep, folder)
+
+
+def trials_of(tuner: SimpleNamespace) -> list[Trial]:
+    """The trials that Tune makes with them."""
     register_trainable("any", lambda config: None)
     search = tuner.tune_config.search_alg
     search.add_configurations(
@@ -131,7 +137,8 @@ def test_the_search_space_moves_the_experiment():
 
 def test_the_curriculum_search_trains_each_draw_with_every_seed(tmp_path, monkeypatch):
     sweep = find_sweep("curriculum_search")
-    trials = trials_of(sweep, tmp_path / "search", monkeypatch)
+    tuner = tuner_of(sweep, tmp_path / "search", monkeypatch)
+    trials = trials_of(tuner)
     seeds: dict[str, list[int]] = {}
     for trial in trials:
         draw = json.dumps(trial.config["values"], sort_keys=True)
@@ -143,10 +150,50 @@ def test_the_curriculum_search_trains_each_draw_with_every_seed(tmp_path, monkey
     assert not any("seed" in draw for draw in seeds)
     names = [trial_name(trial) for trial in trials]
     assert len({*names}) == len(names)
+    scheduler = tuner.tune_config.scheduler
+    assert isinstance(scheduler, SeedsTogether)
+    assert (scheduler.num_seeds, scheduler.milestones) == (3, [336_000])
+    again = trials_of(tuner_of(sweep, tmp_path / "again", monkeypatch))
+    assert [trial.config for trial in again] == [trial.config for trial in trials]
 
 
-def test_the_curriculum_search_searches_around_the_defaults():
-    for key, domain in find_sweep("curriculum_search").search_space.items():
+def test_the_length_of_training_that_is_set_moves_the_milestone(tmp_path, monkeypatch):
+    sweep = find_sweep("curriculum_search").with_values({"curriculum.total_env_steps": 1000})
+    assert tuner_of(sweep, tmp_path / "search", monkeypatch).tune_config.scheduler.milestones == [700]
+
+
+def test_optuna_suggests_valid_experiments_and_repeats_each_with_every_seed(tmp_path, monkeypatch):
+    sweep = find_sweep("optuna_search")
+    tuner = tuner_of(sweep, tmp_path / "search", monkeypatch)
+    assert tuner.tune_config.num_samples == 3 * sweep.num_samples
+    searcher, drawn_values = tuner.tune_config.search_alg, []
+    for draw in range(4):
+        configs = {f"{draw}_{seed}": searcher.suggest(f"{draw}_{seed}") for seed in range(3)}
+        assert [experiment_of(config).seed for config in configs.values()] == [0, 1, 2]
+        names = {trial_name(SimpleNamespace(trial_id=name, config=config)) for name, config in configs.items()}
+        assert names == {f"suggested_seed{seed}_{draw:05d}" for seed in range(3)}
+        for name in configs:
+            searcher.on_trial_complete(name, {"economy/social_welfare": float(draw), "economy/trivial_share": 0.0})
+        drawn_values.append(json.dumps(configs[f"{draw}_0"]["values"]))
+        assert searcher.suggested[-1]["values"].keys() == sweep.search_space.keys()
+    assert len({*drawn_values}) == 4
+
+
+def test_a_population_is_of_one_seed_and_changes_what_is_searched(tmp_path, monkeypatch):
+    sweep = find_sweep("population")
+    tuner = tuner_of(sweep, tmp_path / "search", monkeypatch)
+    members = trials_of(tuner)
+    assert [experiment_of(member.config).seed for member in members] == [0] * sweep.num_samples
+    assert len({json.dumps(member.config["values"]) for member in members}) == sweep.num_samples
+    scheduler = tuner.tune_config.scheduler
+    assert scheduler._hyperparam_mutations["values"].keys() == sweep.search_space.keys()
+    assert scheduler._perturbation_interval == 120_000
+    assert tuner.run_config.checkpoint_config.num_to_keep is None
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_searches_around_the_defaults(name):
+    for key, domain in find_sweep(name).search_space.items():
         default = ExperimentConfig()
         for part in key.split("."):
             default = getattr(default, part)

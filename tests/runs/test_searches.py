@@ -1,0 +1,290 @@
+"""Searches under Tune itself, on a tiny economy: seeds stop together, Optuna is resumed, a population learns by the
+values of its best."""
+
+import json
+import os
+import pickle
+import signal
+from itertools import groupby
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ray import tune
+
+from rbc_rllib.experiment import ExperimentConfig, Sweep
+from rbc_rllib.runs.launch import run
+from rbc_rllib.runs.population import Population, within
+from rbc_rllib.runs.progress import ProgressLines
+from rbc_rllib.runs.sameness import check_same, describe_sweep
+from rbc_rllib.search import Search, counted, lowest
+from rbc_rllib.settings import ConfigError
+from rbc_rllib.sweep import trained_anew
+from tests.runs.commands import rows
+from tests.small import SMALL
+
+SHORT = SMALL.with_values({"curriculum.total_env_steps": 256})  # four iterations
+RATE, CLIP = "learning.learning_rate.firm", "learning.clip_param"
+SPACE = {RATE: tune.loguniform(1e-4, 1e-2), CLIP: tune.uniform(0.1, 0.3)}
+
+
+def seeds(experiment: ExperimentConfig = SHORT, number: int = 2) -> tuple[ExperimentConfig, ...]:
+    return tuple(experiment.replace(seed=seed) for seed in range(number))
+
+
+def sweep(kind: str, experiments=None, space=None, num_samples: int = 3, tune_config=None, **settings) -> Sweep:
+    search = Search(kind=kind, **settings)
+    return Sweep(
+        experiments or seeds(), space or dict(SPACE), num_samples, search=search, tune_config=tune_config or {}
+    )
+
+
+def trials_in(folder: Path) -> list[SimpleNamespace]:
+    """Config, reports and number of each trial."""
+    found = []
+    for path in sorted(folder.glob("*/config.json")):
+        reports = rows(path.parent)
+        config = ExperimentConfig.from_json(path)
+        number = path.parent.name.rpartition("_")[2]
+        found.append(SimpleNamespace(name=path.parent.name, number=number, config=config, reports=reports))
+    return found
+
+
+# What a search is
+
+
+@pytest.mark.parametrize(
+    ("welfare", "floor"), [([], 0.0), ([3.0, None], 0.0), ([-2.0, None, 5.0], -2.0), ([float("nan"), -1.0], -1.0)]
+)
+def test_a_failed_seed_counts_with_zero_or_the_lowest_welfare(welfare, floor):
+    assert lowest(welfare) == floor
+    assert counted([4.0, None], floor) == [4.0, floor]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: sweep("asha", space={"seed": tune.randint(0, 9)}),
+            r"search_space = 'seed' .* one experiment for each",
+        ),
+        (lambda: Sweep(seeds(), search=Search()), r"search_space = \{\} .* nothing to search by random"),
+        (
+            lambda: sweep("optuna", experiments=(SHORT, SHORT.with_values({"economy.crra": 0.5}).replace(seed=1))),
+            r"experiments .* differ in the seed alone; search each of them in a sweep of its own",
+        ),
+        (
+            lambda: sweep("asha", tune_config={"metric": "any", "scheduler": None}),
+            r"tune_config = \['metric', 'scheduler'\] .* search\.kind = asha says that already",
+        ),
+        (
+            lambda: sweep("asha", tune_config={"max_concurrent_trials": 1}),
+            r"max_concurrent_trials.* wait for each other",
+        ),
+        (
+            lambda: sweep("population", space={"economy.crra": tune.uniform(0.1, 0.5)}),
+            r"search_space = 'economy\.crra' .* a member cannot change it while it learns",
+        ),
+        (
+            lambda: sweep("population", space={"learning.hidden_sizes": tune.choice([(8, 8), (16, 16)])}),
+            r"search_space = 'learning\.hidden_sizes' .* a member cannot change it while it learns",
+        ),
+        (lambda: Search(kind="bayes"), r"kind = 'bayes' is refused"),
+        (lambda: Search(kind="asha", judged_from=1.0), r"judged_from = 1\.0 is refused"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(make, words):
+    with pytest.raises(ConfigError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (lambda: sweep("asha", judged_from=0.5), ["search.judged_from = 0.5", "started with 0.7"]),
+        (lambda: sweep("optuna"), ["search.kind = 'optuna'", "started with 'asha'"]),
+        (lambda: sweep("asha", seed=1), ["search.seed = 1", "started with 0"]),
+        (lambda: sweep("asha", space={CLIP: tune.uniform(0.1, 0.4)}), ["search_space", "more settings differ"]),
+        (lambda: Sweep(seeds(), dict(SPACE), 3), ["search.kind = 'nothing'", "started with 'asha'"]),
+    ],
+)
+def test_a_run_is_not_resumed_with_another_search(other, words):
+    started = describe_sweep(sweep("asha"))
+    check_same(started, sweep("asha"))
+    with pytest.raises(ConfigError) as refusal:
+        check_same(started, other())
+    for word in words:
+        assert word in str(refusal.value)
+
+
+def test_a_sweep_that_was_started_before_there_were_searches_can_be_resumed():
+    assert "search" not in describe_sweep(Sweep(seeds(), dict(SPACE)))
+
+
+# Early stops
+
+
+def test_the_seeds_of_a_configuration_stop_together_or_not_at_all(ray_on_this_machine, tmp_path):
+    """Work is the harder the more; a configuration that comes later and is worse than the median is stopped.
+
+    Two trials fit the machine at once, so configurations come to the milestone in the order of the draws, and one seed
+    of three is always waited for.
+    """
+    wide = SHORT.with_values({"resources.num_cpus_per_learner": 4})
+    space = {"economy.labor_disutility": tune.uniform(0.01, 1.0)}
+    found = sweep("asha", seeds(wide, 3), space, 2, judged_from=0.5, seed=DRAWS_GET_WORSE)
+    ended = run(found, tmp_path / "asha")
+    assert ended.errors == []
+    groups: dict[float, list[SimpleNamespace]] = {}
+    for trial in trials_in(tmp_path / "asha"):
+        groups.setdefault(trial.config.economy.labor_disutility, []).append(trial)
+    assert [len(trials) for trials in groups.values()] == [3, 3]
+    welfare = {
+        draw: sum(float(trial.reports[1]["economy/social_welfare"]) for trial in trials) / 3
+        for draw, trials in groups.items()
+    }
+    first, second = sorted(groups, key=lambda draw: groups[draw][0].number)
+    assert welfare[first] > welfare[second]
+    assert [len(trial.reports) for trial in groups[first]] == [4, 4, 4]
+    assert [len(trial.reports) for trial in groups[second]] == [2, 2, 2]
+    names = {path.name for path in ended.finished}
+    assert names == {trial.name for trial in groups[first]}  # what was stopped is not judged
+
+
+DRAWS_GET_WORSE = 3
+"""The seed of two draws of which the second one is larger."""
+
+
+# Optuna
+
+
+def test_a_search_by_optuna_that_is_interrupted_goes_on_with_the_next_suggestion(
+    ray_on_this_machine, tmp_path, monkeypatch
+):
+    found = sweep("optuna", num_samples=3, objectives=("welfare", "dead_share"))
+    original = ProgressLines.on_trial_result
+
+    def ctrl_c(self, trial, **arguments):
+        original(self, trial=trial, **arguments)
+        if trial.config["draw"] == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            monkeypatch.setattr(ProgressLines, "on_trial_result", original)
+
+    monkeypatch.setattr(ProgressLines, "on_trial_result", ctrl_c)
+    first = run(found, tmp_path / "optuna")
+    assert first.interrupted
+    assert len(first.finished) == 2
+    before = {trial.name: trial.config for trial in trials_in(tmp_path / "optuna")}
+    done = {path: (path / "progress.csv").read_bytes() for path in first.finished}
+
+    with pytest.raises(ConfigError, match=r"search_space\.learning\.clip_param\.upper = 0\.4 .* started with 0\.3"):
+        run(sweep("optuna", space={**SPACE, CLIP: tune.uniform(0.1, 0.4)}), tmp_path / "optuna", resume=True)
+
+    second = run(found, tmp_path / "optuna", resume=True)
+    assert (second.errors, len(second.finished)) == ([], 6)
+    assert {path: (path / "progress.csv").read_bytes() for path in done} == done  # not trained again
+    trials = trials_in(tmp_path / "optuna")
+    assert {name: config for name, config in before.items() if name in {trial.name for trial in trials}} == before
+    by_number = sorted((trial.number, trial.config.seed, trial.config.learning.clip_param) for trial in trials)
+    assert [(number, own) for number, own, _ in by_number] == [(f"{n:05d}", seed) for n in range(3) for seed in (0, 1)]
+    values = [{value for _, _, value in group} for _, group in groupby(by_number, lambda each: each[0])]
+    assert [len(each) for each in values] == [1, 1, 1]
+    assert len(set.union(*values)) == 3
+
+    state = json.loads(max((tmp_path / "optuna").glob("searcher-state-*")).read_text())
+    last = {trial.config.seed: trial.reports[-1] for trial in trials if trial.number == "00002"}
+    told = [outcome[0] for outcome in state[2]["outcomes"].values()]
+    assert sorted(told) == pytest.approx(sorted(float(each["economy/social_welfare"]) for each in last.values()))
+
+
+# Populations
+
+
+def test_a_population_learns_by_the_values_of_its_best(ray_on_this_machine, tmp_path):
+    """Halfway the worse of two members goes on from the better one's policies, with values near that one's.
+
+    The rates that learners report are those of each member's config.json, also where that has changed.
+    """
+    found = sweep("population", num_samples=2, interval=0.5)
+    ended = run(found, tmp_path / "population")
+    assert (ended.errors, len(ended.finished)) == ([], 2)
+    members, rates = trials_in(tmp_path / "population"), []
+    for member in members:
+        assert member.config.seed == 0
+        assert [int(report["env_steps"]) for report in member.reports] == [64, 128, 192, 256]
+        own = []
+        for report in member.reports:
+            progress = (int(report["env_steps"]) - 16) / 256  # two updates of 32 env steps, reported by their mean
+            own.append(float(report["learning/firm/learning_rate"]) / (1 - 0.95 * progress))
+        assert own[:2] == pytest.approx([own[0]] * 2)
+        assert own[2:] == pytest.approx([member.config.learning.learning_rate.firm] * 2)
+        assert 0.1 <= member.config.learning.clip_param <= 0.3
+        rates.append((own[0], own[-1]))
+    halfway = [float(member.reports[1]["economy/social_welfare"]) for member in members]
+    best = halfway.index(max(halfway))
+    assert rates[best][1] == pytest.approx(rates[best][0])
+    assert rates[1 - best][1] != pytest.approx(rates[1 - best][0])
+
+
+def test_the_best_values_are_trained_anew_with_every_seed():
+    found = sweep("population", seeds(SMALL, 3), num_samples=4)
+    member = SMALL.with_values({RATE: 5e-3, CLIP: 0.2, "curriculum.firm_range_end": 0.5})
+    anew = trained_anew(found, member)
+    assert [experiment.seed for experiment in anew.experiments] == [0, 1, 2]
+    assert {experiment.replace(seed=0) for experiment in anew.experiments} == {
+        SMALL.with_values({RATE: 5e-3, CLIP: 0.2})
+    }
+    assert (anew.search, anew.search_space, anew.num_samples) == (None, {}, 1)
+
+
+def test_perturbed_values_stay_in_the_search_space():
+    bounds = {"rate": (1e-3, 1e-2), "flag": None}
+    config = {"experiment": {"seed": 0}, "values": {"rate": 1.2e-2, "flag": True}}
+    assert within(config, bounds) == {"experiment": {"seed": 0}, "values": {"rate": 1e-2, "flag": True}}
+    assert within({"values": {"rate": 8e-4, "flag": True}}, bounds)["values"]["rate"] == 1e-3
+
+
+def test_a_restored_population_knows_where_its_members_stood():
+    def population() -> tuple[Population, list[SimpleNamespace]]:
+        scheduler = Population(SPACE, 100)
+        manager = SimpleNamespace(checkpoint_config=SimpleNamespace(num_to_keep=None))
+        members = [
+            SimpleNamespace(
+                trial_id=str(number),
+                status="RUNNING",
+                config={"values": {RATE: 1e-3, CLIP: 0.2}},
+                experiment_tag="",
+                run_metadata=SimpleNamespace(checkpoint_manager=manager),
+            )
+            for number in range(2)
+        ]
+        return scheduler, members
+
+    controller = SimpleNamespace(search_alg=None)
+    before, members = population()
+    before.on_trial_add(controller, Member(members[0]))
+    before._trial_state[Member(members[0])].last_train_time = 100
+    before._trial_state[Member(members[0])].last_score = 3.0
+    before._next_perturbation_sync = 200
+    state = pickle.loads(pickle.dumps(before.get_state()))
+
+    after, members = population()
+    after.set_state(state)
+    for member in members:
+        after.on_trial_add(controller, Member(member))
+    known, new = (after._trial_state[Member(member)] for member in members)
+    assert (known.last_train_time, known.last_score, after._next_perturbation_sync) == (100, 3.0, 200)
+    assert (new.last_train_time, new.last_score) == (0, None)
+
+
+class Member:
+    """A trial that is known by its id, as Tune's are."""
+
+    def __init__(self, trial: SimpleNamespace) -> None:
+        self.__dict__.update(trial.__dict__)
+
+    def __hash__(self) -> int:
+        return hash(self.trial_id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Member) and other.trial_id == self.trial_id
