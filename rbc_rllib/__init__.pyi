@@ -22,5 +22,6 @@ from .play.parallel import parallel_env as parallel_env
 from .play.vector_economy import VectorEconomy as VectorEconomy
 from .policies import Policies as Policies
 from .policies import load_policies as load_policies
+from .search import Search as Search
 from .settings import ConfigError as ConfigError
 from .train import train as train

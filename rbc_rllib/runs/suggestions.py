@@ -25,7 +25,7 @@ DIRECTIONS = {
 }
 RANDOM_DRAWS = 10  # at most, before the first that follows from others; Optuna's own default
 
-Outcome = tuple[float, float] | None
+Outcome = list[float] | None
 """Welfare and share of trivial episodes of a seed; None where it failed."""
 
 
@@ -70,8 +70,9 @@ class Suggestions(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Keep what came of a seed; of one that failed and was then resumed, what came of it then."""
-        failed = error or not result or WELFARE not in result
-        outcome = None if failed or not result else (float(result[WELFARE]), float(result.get(TRIVIAL_SHARE, 0.0)))
+        report = {} if error or result is None else result
+        welfare = float(report.get(WELFARE, math.nan))
+        outcome = [welfare, float(report.get(TRIVIAL_SHARE, 0.0))] if math.isfinite(welfare) else None
         for each in self.suggested:
             if trial_id in each["trials"]:
                 each["outcomes"][trial_id] = outcome
@@ -87,11 +88,11 @@ class Suggestions(Searcher):
     def objectives(self) -> list[list[float] | None]:
         """What Optuna hears of each suggestion, in the order of the search's objectives; None while a seed trains."""
         everything: list[Outcome] = [outcome for each in self.suggested for outcome in each["outcomes"].values()]
-        floor = lowest(outcome and outcome[0] for outcome in everything)
+        floor = lowest(map(_welfare, everything))
         heard: list[list[float] | None] = []
         for each in self.suggested:
             own: list[Outcome] = list(each["outcomes"].values())
-            welfare = counted((outcome and outcome[0] for outcome in own), floor)
+            welfare = counted(map(_welfare, own), floor)
             dead = [outcome is None or outcome[1] >= DEAD_FROM for outcome in own]
             if self._is_over(each):
                 means = {"welfare": np.mean(welfare), "dead_share": np.mean(dead)}
@@ -120,6 +121,10 @@ class Suggestions(Searcher):
                 optuna.trial.create_trial(params=each["values"], distributions=self.space, values=values, state=state)
             )
         return study.ask(self.space).params
+
+
+def _welfare(outcome: Outcome) -> float | None:
+    return None if outcome is None else outcome[0]
 
 
 def _is_drawn(value: Any) -> bool:

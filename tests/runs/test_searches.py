@@ -1,6 +1,7 @@
 """Searches under Tune itself, on a tiny economy: seeds stop together, Optuna is resumed, a population learns by the
 values of its best."""
 
+import importlib
 import json
 import os
 import pickle
@@ -13,7 +14,7 @@ import pytest
 from ray import tune
 
 from rbc_rllib.experiment import ExperimentConfig, Sweep
-from rbc_rllib.runs.launch import run
+from rbc_rllib.runs.launch import Run, run
 from rbc_rllib.runs.population import Population, within
 from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
@@ -235,6 +236,39 @@ def test_the_best_values_are_trained_anew_with_every_seed():
         SMALL.with_values({RATE: 5e-3, CLIP: 0.2})
     }
     assert (anew.search, anew.search_space, anew.num_samples) == (None, {}, 1)
+
+
+def test_the_sweep_command_trains_the_best_member_anew_and_resumes_that_too(tmp_path, monkeypatch, capsys):
+    """What `run` and `conclude` do is told by other tests."""
+    command = importlib.import_module("rbc_rllib.sweep")
+    found = sweep("population", seeds(SHORT), num_samples=2)
+    called: list[tuple[Sweep, str, bool]] = []
+
+    def trained(asked: Sweep, folder: Path, resume: bool) -> Run:
+        called.append((asked, folder.name, resume))
+        for number, (rate, reward) in enumerate(((1e-3, 2.0), (5e-3, 3.0)) if asked.search else ()):
+            member = SHORT.with_values({RATE: rate, CLIP: 0.2})
+            trial = folder / f"small_seed0_{number}"
+            trial.mkdir(parents=True, exist_ok=True)
+            member.to_json(trial / "config.json")
+            (trial / "progress.csv").write_text("training_iteration,env_steps\n4,256\n")
+            means = {name: {"mean": reward} for name in ("consumer_reward", "firm_reward", "trivial_share")}
+            (trial / "evaluation.json").write_text(json.dumps({"indicators": means}))
+        return Run(folder, [], [], False)
+
+    monkeypatch.setattr(command, "find_sweep", lambda name: found)
+    monkeypatch.setattr(command, "run", trained)
+    monkeypatch.setattr(command, "conclude", lambda ended, judge: None)
+    command.main(["bred", "--results", str(tmp_path)])
+    best = trained_anew(found, SHORT.with_values({RATE: 5e-3, CLIP: 0.2}))
+    assert called == [(found, "bred", False), (best, "bred-anew", False)]
+    assert "small_seed0_1 ends are trained anew" in capsys.readouterr().out
+    called.clear()
+    command.main(["bred", "--resume", "--results", str(tmp_path)])  # it was interrupted before the second run began
+    (tmp_path / "bred-anew").mkdir()
+    (tmp_path / "bred-anew" / "experiment_state-1.json").touch()
+    command.main(["bred", "--resume", "--results", str(tmp_path)])
+    assert [resume for _, _, resume in called] == [True, False, True, True]
 
 
 def test_perturbed_values_stay_in_the_search_space():

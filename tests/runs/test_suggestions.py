@@ -86,6 +86,16 @@ def test_a_failed_seed_counts_as_dead_and_is_not_left_out():
     assert trials.searcher.objectives()[2] == [-6.0, 1.0]
 
 
+def test_a_seed_whose_welfare_nobody_knows_counts_as_failed():
+    trials = Trials(suggestions(objectives=("welfare", "dead_share")))
+    trials.run((4.0, 0.0), (float("nan"), 0.0))
+    trials.ask()
+    trials.searcher.on_trial_complete("t3", result={"env_steps": 64})
+    trials.ask()
+    trials.searcher.on_trial_complete("t4", result=None)
+    assert trials.searcher.objectives() == [[2.0, 0.5], [0.0, 1.0]]
+
+
 def test_a_failed_seed_that_is_resumed_counts_as_it_ended():
     trials = Trials(suggestions())
     (first, _), (second, _) = trials.ask(), trials.ask()
