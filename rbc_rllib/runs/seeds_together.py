@@ -42,7 +42,7 @@ class SeedsTogether(FIFOScheduler):
         self._failed: set[tuple[str, int]] = set()
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial that failed and is added again, when a run is resumed, has its chance."""
+        """A trial that failed and is added again, by a retry or when a run is resumed, has its chance."""
         self._failed.discard(_names(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -57,16 +57,17 @@ class SeedsTogether(FIFOScheduler):
         self._note(trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Nobody waits for a seed that has failed."""
+        """Nobody waits for a seed that has failed, unless it is added again at once."""
         self._failed.add(_names(trial))
-        for milestone in self.milestones:
-            self._judge(milestone, _names(trial)[0])
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The first trial that is not started, then the first that waits for nobody any more.
 
         Those that wait and whose configuration has been stopped are stopped here, where none is being saved.
         """
+        for configuration, _ in self._failed:
+            for milestone in self.milestones:
+                self._judge(milestone, configuration)
         paused = [trial for trial in tune_controller.get_trials() if trial.status == "PAUSED"]
         for trial in [trial for trial in paused if _names(trial)[0] in self._stopped]:
             paused.remove(trial)

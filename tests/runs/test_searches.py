@@ -14,10 +14,13 @@ import pytest
 from ray import tune
 
 from rbc_rllib.experiment import ExperimentConfig, Sweep
+from rbc_rllib.runs import launch
 from rbc_rllib.runs.launch import Run, run
 from rbc_rllib.runs.population import Population, within
 from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
+from rbc_rllib.runs.searches import Remembered
+from rbc_rllib.runs.trial import Trial
 from rbc_rllib.search import Search, counted, lowest
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.sweep import trained_anew
@@ -120,6 +123,15 @@ def test_a_run_is_not_resumed_with_another_search(other, words):
 
 def test_a_sweep_that_was_started_before_there_were_searches_can_be_resumed():
     assert "search" not in describe_sweep(Sweep(seeds(), dict(SPACE)))
+
+
+@pytest.mark.parametrize("kind", ["asha", "population"])
+def test_the_state_that_is_saved_with_a_run_is_that_of_its_scheduler(kind, tmp_path):
+    """Also once both were restored from what Tune writes when a run starts."""
+    launch._new_tuner(sweep(kind), tmp_path / kind)
+    restored = tune.Tuner.restore(str(tmp_path / kind), trainable=Trial)._local_tuner
+    (remembered,) = [each for each in restored._run_config.callbacks if isinstance(each, Remembered)]
+    assert remembered.scheduler is restored._tune_config.scheduler
 
 
 # Early stops

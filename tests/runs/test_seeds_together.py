@@ -157,12 +157,18 @@ def test_a_failed_seed_is_no_better_than_the_worst_that_lives():
     assert tune.trials[1, 0].status == "TERMINATED"
 
 
-def test_a_failed_seed_that_is_resumed_is_waited_for_again():
+@pytest.mark.parametrize("first", ["the failure", "the report"])
+def test_a_failed_seed_that_is_tried_again_is_waited_for(first):
     tune = controller(draws=1, seeds=2)
-    tune.fail(0, 1)
-    tune.scheduler.on_trial_add(tune, tune.trials[0, 1])
-    assert tune.report(0, 0, 1.0) == "PAUSE"
+    for what in ("the failure", "the report") if first == "the failure" else ("the report", "the failure"):
+        if what == "the report":
+            assert tune.report(0, 0, 1.0) == "PAUSE"
+        else:
+            tune.fail(0, 1)
+            tune.scheduler.on_trial_add(tune, tune.trials[0, 1])
+    assert tune.next() is None
     assert tune.report(0, 1, 1.0) == "CONTINUE"
+    assert tune.next() == (0, 0)
 
 
 @pytest.mark.parametrize(("judged_from", "factor", "milestones"), [(0.1, 3.0, [10, 30, 90]), (0.7, 2.0, [70])])
