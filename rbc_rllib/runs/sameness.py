@@ -26,7 +26,7 @@ def describe_sweep(sweep: Sweep) -> dict[str, Any]:
 
 def check_same(started: dict[str, Any], sweep: Sweep) -> None:
     """Raise `ConfigError` naming the first setting in which `sweep` differs from the one that was `started`."""
-    before, now = _flat(started), _flat(describe_sweep(sweep))
+    before, now = flat(started), flat(describe_sweep(sweep))
     for key in [*before, *(key for key in now if key not in before)]:
         old, new = before.get(key, NOTHING), now.get(key, NOTHING)
         if old != new:
@@ -53,10 +53,10 @@ def _plain(value: Any) -> Any:
     return {"kind": type(value).__name__, **{key: _plain(inner) for key, inner in parts.items()}}
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
+def flat(value: Any, key: str = "") -> dict[str, Any]:
     """What is nested, by dotted keys; a list of plain values is one of them."""
     if isinstance(value, list) and any(isinstance(inner, list | dict) for inner in value):
         value = {str(number): inner for number, inner in enumerate(value)}
     if not isinstance(value, dict):
         return {key: value}
-    return {k: v for name, inner in value.items() for k, v in _flat(inner, f"{key}.{name}" if key else name).items()}
+    return {k: v for name, inner in value.items() for k, v in flat(inner, f"{key}.{name}" if key else name).items()}

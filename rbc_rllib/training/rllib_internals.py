@@ -29,6 +29,7 @@ __all__ = [
     "economies_of",
     "end_tune_gracefully",
     "follow_learning_rates",
+    "give_callbacks",
     "has_snapshot",
     "leave_interrupts_to_us",
     "quiet",
@@ -98,6 +99,11 @@ def end_tune_gracefully() -> None:
     """End the Tune run of this process so that it can be resumed. A `tune.Stopper` cannot: what it stops counts as
     finished and is never resumed."""
     os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def give_callbacks(tuner: Any, callbacks: list[Any]) -> None:
+    """Have a run call these and no others. A restored `Tuner` takes none: it calls those that were pickled with it."""
+    tuner._local_tuner.get_run_config().callbacks = callbacks
 
 
 def has_snapshot(folder: Path) -> bool:
