@@ -13,6 +13,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from matplotlib.typing import LineStyleType
@@ -98,6 +99,11 @@ def rollout_figure(data: Rollout, params: EconomyParameters | None = None) -> Fi
 def save_rollout(path_npz: str | Path, path_png: str | Path, params: EconomyParameters | None = None) -> Path:
     """Draws the roll-out in `path_npz` into `path_png`, and returns that path."""
     return save(rollout_figure(load_rollout(path_npz), params), path_png)
+
+
+def load_picture(path_png: str | Path) -> numpy.ndarray:
+    """The colours of a figure's file, `[H, W, RGBA]` from 0 to 1."""
+    return imread(path_png)
 
 
 def _title(data: Rollout, params: EconomyParameters | None) -> str:

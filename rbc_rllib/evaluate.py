@@ -27,7 +27,7 @@ from analysis.metrics import is_trivial
 from analysis.quantities import BY_NAME, quantity_of
 from analysis.report import write_report
 from analysis.results import load_trials
-from analysis.rollout import save_rollout
+from analysis.rollout import load_picture, save_rollout
 from analysis.tidy import save_table
 from analysis.writing import plan_words
 from rbc_rllib.arrays import array_library, stack, to_numpy
@@ -41,8 +41,9 @@ from rbc_rllib.play.randomness import HELD_OUT, stream
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.runs.tensorboard import add_evaluation
 from rbc_rllib.settings import ConfigError, refused
-from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
+from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, training_state
 from rbc_rllib.training.rllib_internals import quiet
 
 ECONOMIES_AT_ONCE = 64
@@ -175,12 +176,15 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
         "tax_plan": plan,  # income and corporate rate, of all quarters after the first or of each; None: not announced
         "indicators": {name: interval.record() for name, interval in result.summary.items()},
     }
+    quarters = experiment.economy.episode_length - 1  # in which planners set taxes
+    by_quarter = plan * quarters if plan and len(plan) == 1 else plan or ()
     folder = evaluation_folder(trial_folder, experiment, episodes, seed)
     folder.mkdir(exist_ok=True)
     (folder / "evaluation.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
     np.savez_compressed(folder / "rollout.npz", allow_pickle=False, **result.rollout)
     save_table(result.rollout, folder / "rollout.parquet")
-    save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy)
+    picture = load_picture(save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy))
+    add_evaluation(folder, training_state(checkpoint).env_steps, picture, plan_words(plan or ()), by_quarter)
     heading = f"{trial_folder}, {checkpoint.name}: {episodes} held-out episodes, seed {seed}"
     files = f"evaluation.json and the roll-out (npz, parquet, png) are in {folder}"
     announced = f"  announced (income / corporate tax): {plan_words(plan)}\n" if plan else ""
