@@ -81,6 +81,12 @@ class ProgressLines(tune.Callback):
     def __init__(self) -> None:
         self._printed: dict[str, float] = {}
 
+    def __enter__(self) -> "ProgressLines":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Lines stay."""
+
     def __reduce__(self) -> Any:
         return ProgressLines, ()  # a restored run begins to count anew
 
@@ -97,11 +103,18 @@ def progress_line(name: str, result: dict[str, Any], experiment: ExperimentConfi
     """Where a trial stands, in one line."""
     economy = result["economy"]
     done = experiment.curriculum.progress(result["env_steps"])
-    minutes, seconds = divmod(round(result["seconds_left"]), 60)
     return (
         f"{name} {done:4.0%} {result['curriculum_stage']}: "
         f"welfare {economy['social_welfare']:.1f}, hours {economy['hours']:.0f}, "
         f"price {economy['price']:.0f}, wage {economy['wage']:.1f}, "
         f"taxes {economy['income_tax_rate']:.0%} income {economy['corporate_tax_rate']:.0%} corporate, "
-        f"{result['agent_steps_per_second']:,.0f} agent-steps/s, {minutes}:{seconds:02d} left"
+        f"{result['agent_steps_per_second']:,.0f} agent-steps/s, {time_left(result)} left"
     )
+
+
+def time_left(result: dict[str, Any]) -> str:
+    """How long a trial will take, at the speed of its last iteration: minutes and seconds."""
+    if not math.isfinite(result["seconds_left"]):
+        return "unknown"
+    minutes, seconds = divmod(round(result["seconds_left"]), 60)
+    return f"{minutes}:{seconds:02d}"
