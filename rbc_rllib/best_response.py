@@ -30,8 +30,8 @@ from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import EACH, FROZEN, SCRATCH, Deviation, ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge
-from rbc_rllib.runs.command_line import conclude, parser, run_as_told
-from rbc_rllib.runs.launch import run
+from rbc_rllib.runs.command_line import conclude, parser, run_options
+from rbc_rllib.runs.launch import RunOptions, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import check_fit, checkpoints_in, newest_checkpoint, training_state
@@ -186,14 +186,14 @@ def final_game(
     )
 
 
-def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int) -> str:
+def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options: RunOptions = RunOptions()) -> str:
     """What `deviators` would gain by leaving the newest policies of each trial of an experiment, in short trainings of
     one seed, in words. What is finished already is not trained again; results lie beside the experiment, whose report
     is written anew with them."""
     for trial in trials:
         sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
         folder = responses_folder(trial, trial.parents[1])
-        conclude(run(sweep, folder, resume=has_snapshot(folder)), judge)
+        conclude(run(sweep, folder, has_snapshot(folder), options), judge)
     for folder in {trial.parent for trial in trials}:
         write_report(folder)
     asked = [load_trial(trial) for trial in trials]
@@ -285,7 +285,7 @@ def main(arguments: list[str] | None = None) -> Any:
         )
         prepare_process()
         folder = responses_folder(options.run.absolute(), Path(options.results))
-        conclude(run_as_told(options, sweep, folder), judge)
+        conclude(run(sweep, folder, options.resume, run_options(options)), judge)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.policies import Policies, load_policies
-from rbc_rllib.runs.command_line import conclude, output_parser
+from rbc_rllib.runs.command_line import conclude, output_parser, run_options
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.temptation import announced_plan, run_name, welfare
@@ -263,7 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
         sweep, started = retrainings(policies.experiment, search, options.seeds), has_snapshot(folder / RETRAINED)
         if not options.resume:
             write(search, folder)
-        conclude(run(sweep, folder / RETRAINED, started, options.retries, options.trust), judge)
+        conclude(run(sweep, folder / RETRAINED, started, run_options(options)), judge)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     python -m rbc_rllib.sweep tax_baselines --only schedule fixed_0_80 --set learning.trained_consumers=100
     python -m rbc_rllib.sweep curriculum_search --results /shared/results   # docs/searches.md
     python -m rbc_rllib.sweep quickstart --resume              # finish an interrupted sweep
+    python -m rbc_rllib.sweep --wandb my_project               # or --mlflow sqlite:///mlflow.db: see docs/watching.md
     ray job submit --working-dir . -- python -m rbc_rllib.sweep
 
 A sweep is a module of `tune_configs/`. Prints a line for each trial now and then, and in the end a table and, in
@@ -25,7 +26,7 @@ from rbc_rllib.best_response import ask
 from rbc_rllib.evaluate import judge
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, find_sweep, parser, run_as_told
+from rbc_rllib.runs.command_line import conclude, find_sweep, parser, run_options
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import refused
 from rbc_rllib.training.rllib_internals import has_snapshot
@@ -49,20 +50,20 @@ def main(arguments: list[str] | None = None) -> None:
         sweep = find_sweep(options.name).with_values(parse_assignments(options.set))
         if options.only:
             sweep = sweep.only(options.only)
+        how = run_options(options)
         prepare_process()
         folder = Path(options.results) / options.name
-        ended = run_as_told(options, sweep, folder)
+        ended = run(sweep, folder, options.resume, how)
         conclude(ended, judge)
         if sweep.search and sweep.search.kind == "population":
             best = rank(load_trials(folder))[0].trials[0].path
             anew = folder.with_name(f"{folder.name}-anew")
             print(f"\nThe values with which {best.name} ends are trained anew with every seed: {anew}", flush=True)
             again = options.resume and has_snapshot(anew)
-            again_sweep = trained_anew(sweep, ExperimentConfig.of_trial(best))
-            ended = run(again_sweep, anew, again, options.retries, options.trust)
+            ended = run(trained_anew(sweep, ExperimentConfig.of_trial(best)), anew, again, how)
             conclude(ended, judge)
         if sweep.deviators:
-            print(f"\n{ask(ended.finished, sweep.deviators, sweep.deviation_iterations)}")
+            print(f"\n{ask(ended.finished, sweep.deviators, sweep.deviation_iterations, how)}")
 
 
 if __name__ == "__main__":

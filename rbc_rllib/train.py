@@ -13,7 +13,7 @@ from pathlib import Path
 from rbc_rllib.evaluate import evaluate_trial, judge
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, find_sweep, parser, run_as_told
+from rbc_rllib.runs.command_line import conclude, find_sweep, parser, run_options
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import refused
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
         single = Sweep(sweep.experiments[:1]).with_values(parse_assignments(options.set))
         prepare_process()
         folder = Path(options.results) / f"train-{options.config}"
-        conclude(run_as_told(options, single, folder), judge)
+        conclude(run(single, folder, options.resume, run_options(options)), judge)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ MAY_IMPORT = {
     "matplotlib": {"analysis", "benchmarks"},
     "optuna": {"rbc_rllib.plan_search", "rbc_rllib.runs.suggestions", "analysis.sections.search"},
     "jinja2": {"analysis.page"},
+    "rich": {"rbc_rllib.runs.live_table"},
+    "tensorboardX": {"rbc_rllib.runs.tensorboard"},
+    "mlflow": {"rbc_rllib.runs.mlflow_tracker"},
     "pickle": set(),
     "safetensors": {"rbc_rllib.training.checkpoints"},
     # Reports are for those who start runs: a training actor draws nothing and makes no tables.

@@ -20,7 +20,6 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("rbc_rllib", "callbacks", "analysis", "tune_configs", "benchmarks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NOT_PINNED = {"wandb", "mlflow-skinny"}  # nothing here needs them
 DISTRIBUTIONS = packages_distributions()
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
@@ -57,13 +56,12 @@ def test_a_range_has_two_ends_and_holds_what_the_tests_run_with(name):
     specifier = DECLARED[name].specifier
     assert {each.operator for each in specifier} == {">=", "<"}
     pinned = pins("requirements.txt", "requirements-dev.txt")
-    assert name in pinned or name in NOT_PINNED
-    assert name not in pinned or pinned[name] in specifier
+    assert pinned[name] in specifier
 
 
 def test_every_pin_is_declared():
     assert set(pins("requirements.txt", "requirements-dev.txt")) <= set(DECLARED)
-    assert set(pins("requirements-dev.txt")) == set(EXTRAS["dev"])
+    assert set(pins("requirements-dev.txt")) == {*EXTRAS["dev"], *EXTRAS["wandb"], *EXTRAS["mlflow"]}
 
 
 def test_ray_stays_what_its_insides_are_known_of():

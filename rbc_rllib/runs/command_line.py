@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs.faults import RETRIES
-from rbc_rllib.runs.launch import Run, run
+from rbc_rllib.runs.launch import Run, RunOptions
+from rbc_rllib.runs.tracking import Trackers
 from rbc_rllib.settings import ConfigError
 
 
@@ -31,6 +32,8 @@ def output_parser(name: str, description: str) -> argparse.ArgumentParser:
         metavar="N",
         help=f"how often a trial that fails is tried again from its last checkpoint (default: {RETRIES})",
     )
+    command.add_argument("--wandb", metavar="PROJECT", help="tell this project of Weights & Biases of the run")
+    command.add_argument("--mlflow", metavar="URI", help="tell this MLflow server or store of the run")
     return command
 
 
@@ -47,6 +50,11 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return command
 
 
+def run_options(options: argparse.Namespace) -> RunOptions:
+    """What a command was told of how its run is kept going and who is told of it."""
+    return RunOptions(options.retries, options.trust, Trackers(options.wandb, options.mlflow))
+
+
 def find_sweep(name: str) -> Sweep:
     """The sweep that module `tune_configs.<name>` defines; raises `ConfigError` where there is no such module."""
     folder = importlib.import_module("tune_configs").__path__
@@ -54,11 +62,6 @@ def find_sweep(name: str) -> Sweep:
     if name not in names:
         raise ConfigError("config", name, "there is no such module in tune_configs/", f"take one of {', '.join(names)}")
     return importlib.import_module(f"tune_configs.{name}").SWEEP
-
-
-def run_as_told(options: argparse.Namespace, sweep: Sweep, folder: Path) -> Run:
-    """Train `sweep` as the options of `output_parser` say."""
-    return run(sweep, folder, options.resume, options.retries, options.trust)
 
 
 def conclude(run: Run, judge: Callable[[Path, list[Path]], str]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,20 @@ from ray import tune
 
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.runs.faults import RETRIES, cause_line, failure_line, the_retries
+from rbc_rllib.runs.gauges import Gauges
 from rbc_rllib.runs.interruption import the_interruption
+from rbc_rllib.runs.live_table import LiveTable
 from rbc_rllib.runs.progress import ConfigFile, ProgressFile, ProgressLines
 from rbc_rllib.runs.resources import check_cluster
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.searches import tune_parts
 from rbc_rllib.runs.snapshots import SnapshotCopy, check_own, mend
+from rbc_rllib.runs.tensorboard import TensorBoard
+from rbc_rllib.runs.tracking import Trackers
 from rbc_rllib.runs.trial import Trial, experiment_of
 from rbc_rllib.runs.trials_table import TrialsTable
 from rbc_rllib.settings import ConfigError
-from rbc_rllib.training.rllib_internals import has_snapshot, quiet
+from rbc_rllib.training.rllib_internals import give_callbacks, has_snapshot, quiet
 
 SWEEP_FILE = "sweep.json"
 LEFT_BY_A_START = {SWEEP_FILE, "tuner.pkl", ".validate_storage_marker"}
@@ -38,16 +43,28 @@ class Run:
     interrupted: bool
 
 
-def run(sweep: Sweep, folder: Path, resume: bool = False, retries: int = RETRIES, trust: bool = False) -> Run:
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is kept going, and who is told of it."""
+
+    retries: int = RETRIES  # of a trial that fails, from its last checkpoint
+    trust: bool = False  # whether to resume what another user has written
+    trackers: Trackers = Trackers()
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` where there cannot be so few retries."""
+        if self.retries < 0:
+            raise ConfigError("--retries", self.retries, "it must be 0 or more", f"the default is {RETRIES}")
+
+
+def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = RunOptions()) -> Run:
     """Train every trial of `sweep` in `folder`; one that fails is tried again from its last checkpoint.
 
     An existing folder is refused unless `resume`, which finishes what is unfinished in it; then the sweep must be the
-    one that was started, by this user unless `trust`. Raises `ConfigError` where it is not, where the cluster can never
-    run such a trial, and where the folder cannot be written.
+    one that was started, by this user unless told to trust another. Raises `ConfigError` where it is not, where the
+    cluster can never run such a trial, where the folder cannot be written, and where a tracker does not start.
     """
     quiet()
-    if retries < 0:
-        raise ConfigError("--retries", retries, "it must be 0 or more", f"the default is {RETRIES}")
     folder = folder.absolute()
     started = has_snapshot(folder)
     if resume and not started:
@@ -55,27 +72,37 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, retries: int = RETRIES
     if not resume and folder.exists() and any(path.name not in LEFT_BY_A_START for path in folder.iterdir()):
         rule = "it holds an earlier run, which is never overwritten"
         raise ConfigError("--results", str(folder), rule, "go on with it by --resume, or give another --results")
-    if resume and not trust:
+    if resume and not options.trust:
         check_own(folder)
     if resume:
         check_same(_started_sweep(folder), sweep)
         mend(folder)
+    tracking = options.trackers.start(folder)
     _start_ray()
     check_cluster(sweep)
-    the_retries().begin(retries)
-    interruption = the_interruption()
+    the_retries().begin(options.retries)
+    interruption, display = the_interruption(), progress_display()
+    watching = [TensorBoard(), Gauges(folder.name), tracking, display]
     try:
         if resume:
             tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)
         else:
             tuner = _new_tuner(sweep, folder)
-        with interruption:
+        # Those of this process, with its terminal and its trackers: of none is anything kept in the run's folder.
+        files = [ConfigFile(), ProgressFile(), TrialsTable(), SnapshotCopy()]
+        give_callbacks(tuner, [*files, *watching, the_retries(), interruption])
+        with interruption, display:
             grid = tuner.fit()
     except (OSError, tune.TuneError) as error:
         raise _unwritable(folder, error) from error
     finished = [Path(r.path) for r in grid if r.error is None and _trained(Path(r.path), r.metrics or {})]
     errors = [failure_line(Path(r.path)) for r in grid if r.error is not None]
     return Run(folder, finished, errors, interruption.requested)
+
+
+def progress_display() -> LiveTable | ProgressLines:
+    """A table where standard output is a terminal, or else lines."""
+    return LiveTable() if sys.stdout.isatty() else ProgressLines()
 
 
 def _unwritable(folder: Path, error: Exception) -> Exception:
@@ -114,10 +141,7 @@ def _new_tuner(sweep: Sweep, folder: Path) -> tune.Tuner:
             name=folder.name,
             storage_path=str(folder.parent),
             verbose=0,
-            callbacks=[
-                *(ConfigFile(), ProgressFile(), ProgressLines(), TrialsTable(), *parts.callbacks),
-                *(the_interruption(), the_retries(), SnapshotCopy()),
-            ],
+            callbacks=list(parts.callbacks),
             # When a trial saves one is its own affair (`iterations_per_checkpoint`).
             checkpoint_config=tune.CheckpointConfig(num_to_keep=parts.kept_checkpoints, checkpoint_at_end=True),
             sync_config=tune.SyncConfig(sync_period=30),

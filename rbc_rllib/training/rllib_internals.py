@@ -102,8 +102,9 @@ def end_tune_gracefully() -> None:
 
 
 def give_callbacks(tuner: Any, callbacks: list[Any]) -> None:
-    """Have a run call these and no others. A restored `Tuner` takes none: it calls those that were pickled with it."""
-    tuner._local_tuner.get_run_config().callbacks = callbacks
+    """Have a run call these too. A restored `Tuner` takes none: it calls those that were pickled with it."""
+    config = tuner._local_tuner.get_run_config()
+    config.callbacks = [*(config.callbacks or []), *callbacks]
 
 
 def has_snapshot(folder: Path) -> bool:

@@ -227,4 +227,4 @@ def test_results_that_cannot_be_written_are_refused(tmp_path, monkeypatch):
 
 def test_retries_are_no_fewer_than_none(tmp_path):
     with pytest.raises(ConfigError, match="--retries = -1 is refused: it must be 0 or more; the default is 3"):
-        launch.run(Sweep((SMALL,)), tmp_path / "small", retries=-1)
+        launch.run(Sweep((SMALL,)), tmp_path / "small", options=launch.RunOptions(retries=-1))
