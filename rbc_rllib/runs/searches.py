@@ -29,6 +29,20 @@ class Remembered(tune.Callback):
         self.scheduler.set_state(state)
 
 
+class KnownTrials(tune.Callback):
+    """Tells suggestions, when a run starts or is resumed, which of their trials there are."""
+
+    def __init__(self, suggestions: Suggestions) -> None:
+        self.suggestions = suggestions
+        self._told = False
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        """In the first step."""
+        if not self._told:
+            self._told = True
+            self.suggestions.forget_all_but({trial.trial_id for trial in trials})
+
+
 @dataclass(frozen=True)
 class TuneParts:
     """What a search is made of."""
@@ -57,8 +71,8 @@ def tune_parts(sweep: Sweep) -> TuneParts:
         return TuneParts(grid, settings | {"scheduler": together}, (Remembered(together),))
     if search.kind == "optuna":
         searcher = Suggestions(search, experiments, values, sweep.num_samples)
-        settings |= {"search_alg": searcher, "num_samples": sweep.num_samples * len(experiments)}
-        return TuneParts({}, settings)
+        # It says itself when it has made all trials.
+        return TuneParts({}, settings | {"search_alg": searcher, "num_samples": -1}, (KnownTrials(searcher),))
     population = Population(values, max(1, round(search.interval * total)))
     # A member may go on from any checkpoint of another one.
     space, kept = {"experiment": experiments[0], "values": values}, None

@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Suggestions(Searcher):
         self.search, self.experiments, self.num_samples = search, list(experiments), num_samples
         self.fixed = {key: value for key, value in space.items() if not _is_drawn(value)}
         self.space = distributions({key: value for key, value in space.items() if key not in self.fixed})
-        # Of each suggestion: its values, the trials that were made of it, a seed each, and what came of them.
+        # Of each suggestion: its values, the trial of each seed (None: not made yet), and what came of them.
         self.suggested: list[dict[str, Any]] = []
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **_: Any) -> bool:
@@ -52,21 +52,24 @@ class Suggestions(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The config of a trial: the newest suggestion with the next seed, or a new one; None while it is too early."""
-        if not self.suggested or len(self.suggested[-1]["trials"]) == len(self.experiments):
+        """The config of a trial: a suggestion with a seed that is due, or a new one; None while it is too early."""
+        if not any(None in each["trials"] for each in self.suggested):
             if len(self.suggested) == self.num_samples:
                 return Searcher.FINISHED
             if sum(not self._is_over(each) for each in self.suggested) >= self.search.at_once:
                 return None
-            self.suggested.append({"values": self._next_values(), "trials": [], "outcomes": {}})
-        newest = self.suggested[-1]
-        newest["trials"].append(trial_id)
-        experiment = self.experiments[len(newest["trials"]) - 1]
-        return {
-            "experiment": experiment,
-            "values": {**self.fixed, **newest["values"]},
-            "draw": len(self.suggested) - 1,
-        }
+            trials = [None] * len(self.experiments)
+            self.suggested.append({"values": self._next_values(), "trials": trials, "outcomes": {}})
+        draw, own = next((draw, each) for draw, each in enumerate(self.suggested) if None in each["trials"])
+        place = own["trials"].index(None)
+        own["trials"][place] = trial_id
+        return {"experiment": self.experiments[place], "values": {**self.fixed, **own["values"]}, "draw": draw}
+
+    def forget_all_but(self, trial_ids: Collection[str]) -> None:
+        """Make other trials again: a driver that is killed may have saved them here and not yet among its trials."""
+        for each in self.suggested:
+            each["trials"] = [trial if trial in trial_ids else None for trial in each["trials"]]
+            each["outcomes"] = {trial: outcome for trial, outcome in each["outcomes"].items() if trial in trial_ids}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Keep what came of a seed; of one that failed and was then resumed, what came of it then."""

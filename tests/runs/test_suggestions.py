@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray import tune
 from ray.tune.search import Searcher
 
+from rbc_rllib.runs.searches import KnownTrials
 from rbc_rllib.runs.suggestions import Suggestions
 from rbc_rllib.search import Search
 from rbc_rllib.settings import ConfigError
@@ -159,6 +161,23 @@ def test_a_restored_search_goes_on_with_the_suggestions_of_one_that_was_not_inte
         restored.tell(trial_id, *outcomes(whole[7]))
     assert go_on(restored, 4) == whole[8:]
     assert restored.ask()[1] == Searcher.FINISHED
+
+
+def test_a_trial_that_a_killed_driver_has_lost_is_made_again():
+    """The searcher's file was written, the one with the trials not: without the trial nothing would ever go on."""
+    trials = Trials(suggestions())
+    trials.run((1.0, 0.0), (1.0, 0.0))
+    (kept, first), (_, lost) = trials.ask(), trials.ask()
+    callback = KnownTrials(trials.searcher)
+    callback.on_step_begin(0, [SimpleNamespace(trial_id=each) for each in ("t1", "t2", kept)])
+    callback.on_step_begin(1, [])  # later on new trials are there before the searcher is asked
+    again, config = trials.ask()
+    assert config == lost != first
+    assert trials.ask()[1] is None
+    trials.tell(kept, 1.0)
+    trials.tell(again, 2.0)
+    assert trials.searcher.objectives() == [[1.0], [1.5]]
+    assert trials.ask()[1]["draw"] == 2
 
 
 def test_the_state_is_plain_json(tmp_path):
