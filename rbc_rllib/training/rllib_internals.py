@@ -120,3 +120,5 @@ def quiet() -> None:
     for library in ("ray", "ray.rllib", "ray.tune"):
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    # A member that goes on from another's checkpoint is started anew, so that its settings are whole.
+    warnings.filterwarnings("ignore", message="Consider boosting PBT performance")
