@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
@@ -63,6 +64,7 @@ def scatter(trials: Sequence[Trial], ax: Axes, x: str, y: str, palette: dict[str
                 indicator(trial, x), indicator(trial, y), "x" if dead else "o", color=palette[name], ms=6, alpha=0.8
             )
     ax.set_xlabel(BY_NAME[x].title, fontsize=9.5)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
     return ax
 
 
