@@ -183,8 +183,10 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     (folder / "evaluation.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
     np.savez_compressed(folder / "rollout.npz", allow_pickle=False, **result.rollout)
     save_table(result.rollout, folder / "rollout.parquet")
-    picture = load_picture(save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy))
-    add_evaluation(folder, training_state(checkpoint).env_steps, picture, plan_words(plan or ()), by_quarter)
+    picture = save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy)
+    if folder == trial_folder:
+        steps = training_state(checkpoint).env_steps
+        add_evaluation(folder, steps, load_picture(picture), plan_words(plan or ()), by_quarter)
     heading = f"{trial_folder}, {checkpoint.name}: {episodes} held-out episodes, seed {seed}"
     files = f"evaluation.json and the roll-out (npz, parquet, png) are in {folder}"
     announced = f"  announced (income / corporate tax): {plan_words(plan)}\n" if plan else ""

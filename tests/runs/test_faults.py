@@ -206,7 +206,7 @@ def test_a_sweep_that_loses_a_node_half_way_ends_with_the_same_table(raylets, un
     assert status == 0, output
     check_same_results(tmp_path / "pair", undisturbed, ["alone_seed0", "alone_seed1"])
     assert sum(row["failures"] for row in table(tmp_path / "pair").values()) >= 1
-    assert re.search(r"^alone_seed\d failed and goes on from checkpoint_000000 \(2 more", output, re.MULTILINE)
+    assert re.search(r"^alone_seed\d failed and goes on from .* \(2 more", output, re.MULTILINE)
 
 
 # Without processes

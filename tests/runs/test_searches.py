@@ -256,7 +256,8 @@ def test_the_sweep_command_trains_the_best_member_anew_and_resumes_that_too(tmp_
     found = sweep("population", seeds(SHORT), num_samples=2)
     called: list[tuple[Sweep, str, bool]] = []
 
-    def trained(asked: Sweep, folder: Path, resume: bool) -> Run:
+    def trained(asked: Sweep, folder: Path, resume: bool, options: launch.RunOptions) -> Run:
+        assert options.retries == 2
         called.append((asked, folder.name, resume))
         for number, (rate, reward) in enumerate(((1e-3, 2.0), (5e-3, 3.0)) if asked.search else ()):
             member = SHORT.with_values({RATE: rate, CLIP: 0.2})
@@ -271,15 +272,17 @@ def test_the_sweep_command_trains_the_best_member_anew_and_resumes_that_too(tmp_
     monkeypatch.setattr(command, "find_sweep", lambda name: found)
     monkeypatch.setattr(command, "run", trained)
     monkeypatch.setattr(command, "conclude", lambda ended, judge: None)
-    command.main(["bred", "--results", str(tmp_path)])
+    command.main(["bred", "--retries", "2", "--results", str(tmp_path)])
     best = trained_anew(found, SHORT.with_values({RATE: 5e-3, CLIP: 0.2}))
     assert called == [(found, "bred", False), (best, "bred-anew", False)]
     assert "small_seed0_1 ends are trained anew" in capsys.readouterr().out
     called.clear()
-    command.main(["bred", "--resume", "--results", str(tmp_path)])  # it was interrupted before the second run began
+    command.main(
+        ["bred", "--retries", "2", "--resume", "--results", str(tmp_path)]
+    )  # it was interrupted before the second run began
     (tmp_path / "bred-anew").mkdir()
     (tmp_path / "bred-anew" / "experiment_state-1.json").touch()
-    command.main(["bred", "--resume", "--results", str(tmp_path)])
+    command.main(["bred", "--retries", "2", "--resume", "--results", str(tmp_path)])
     assert [resume for _, _, resume in called] == [True, False, True, True]
 
 
