@@ -94,6 +94,11 @@ class Credibility:
                 f"The planner is tempted most to break its plan from quarter {most.quarter} on, levying {most.words}:"
                 f" it would gain {bounded(most.gain)} a quarter{percent}, while all still believe in the plan."
             )
+        elif most.gain.high < 0:
+            sentences.append(
+                f"Nothing tempts: what did best on validation episodes, breaking it from quarter {most.quarter} on"
+                f" ({most.words}), loses on held-out ones ({bounded(most.gain)} a quarter)."
+            )
         else:
             sentences.append(
                 f"The largest temptation, from quarter {most.quarter} on ({most.words}), gains {bounded(most.gain)} a"

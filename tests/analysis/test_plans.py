@@ -192,3 +192,12 @@ def test_the_figure_of_temptations_shows_every_quarter(tmp_path):
     assert json.loads(json.dumps([line.get_xdata().tolist(), line.get_ydata().tolist()])) == [[2, 3], [1.0, 2.0]]
     assert [text.get_text() for text in figure.axes[0].texts] == ["0% / 0%", "as announced"]
     save(figure, tmp_path / "temptation.png")
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [(1.0, "it would gain 1 "), (0.05, "not distinguishable from 0"), (-1.0, "Nothing tempts: what did best on")],
+)
+def test_a_temptation_is_told_from_a_loss(gain, words):
+    asked = (Temptation(2, ((0.0, 0.0)), 0.5, interval(gain)),)
+    assert words in Credibility("a/b", "checkpoint_000001", 8, 0, ((0.0, 0.8),), interval(9.0), 0.0, asked).words()
