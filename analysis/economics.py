@@ -11,15 +11,15 @@ from matplotlib.axes import Axes
 
 from analysis.figures import colors, tidy
 from analysis.gains import consumption_equivalent
-from analysis.quantities import Quantity
+from analysis.quantities import BY_NAME, Quantity
 from analysis.rollout import Rollout
 from rbc_rllib.economy import EconomyParameters, Outcome, State
 from rbc_rllib.economy.accounting import residuals
 from rbc_rllib.economy.indicators import gini
 
 MACRO = (
-    Quantity("output", "output", "units a quarter, all firms", "z,.0f"),
-    Quantity("inflation", "inflation", "share, first to last quarter", "z.0%"),
+    BY_NAME["output"],
+    BY_NAME["inflation"],
     Quantity("real_wage", "real wage", "units an hour", "z.4f"),
     Quantity("labor_share", "labor share", "wages of sales", "z.0%"),
     Quantity("unemployed", "hours unemployed", "share of the longest hours", "z.0%"),

@@ -8,9 +8,9 @@ import numpy
 
 from analysis.intervals import BOOTSTRAP_SEED, Interval, mean_interval
 from analysis.results import Trial
+from rbc_rllib.economy.indicators import TRIVIAL_FROM
 
 TAIL_SHARE = 0.05  # of the progress rows, from the end: stands in for an evaluation that is missing
-TRIVIAL_FROM = 0.5  # share of trivial episodes from which a trial counts as trivial
 
 Source = Literal["evaluation", "training", "none"]
 Verdict = Literal["trivial", "alive", "unknown"]

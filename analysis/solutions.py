@@ -22,10 +22,11 @@ from matplotlib.figure import Figure
 from analysis.figures import COLORS, colors, new_figure, save, tidy
 from analysis.followers import FOLLOWERS, follower_gains, percent_gain
 from analysis.intervals import CONFIDENCE, Interval, bounded, proportion_interval, t_interval
-from analysis.metrics import TRIVIAL_FROM, indicator, verdict
+from analysis.metrics import indicator, verdict
 from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment, load_trials
 from analysis.writing import markdown, plain
+from rbc_rllib.economy.indicators import TRIVIAL_FROM
 from rbc_rllib.settings import ConfigError, refused
 
 REWARDS = ("consumer_reward", "firm_reward")

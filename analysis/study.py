@@ -14,9 +14,6 @@ from analysis.tax_map import TaxMap
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.settings import ConfigError
 
-BESIDE = {"best_response": "best_response.json", "tax_map": "tax_map.json", "plan_search": "plan_search.json"}
-"""Kinds of folders that lie beside an experiment's, as `<kind>-<experiment>-<trial>`, and the file that tells each."""
-
 CAUSE_LETTERS = 200
 
 UNREADABLE = (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -62,7 +59,7 @@ def load_study(folders: Sequence[Path]) -> Study:
         names, place = f"{here.name}-*", here.parent
         if (here / "config.json").is_file():  # a trial, in the folder of its experiment
             names, place = f"{here.parent.name}-{here.name}", here.parents[1]
-        for kind in BESIDE:
+        for kind in READERS:
             wanted |= dict.fromkeys(sorted(place.glob(f"{kind}-{names}")))
     for folder in wanted:
         _read_folder(study, folder)
@@ -75,14 +72,10 @@ def load_study(folders: Sequence[Path]) -> Study:
 
 
 def _read_folder(study: Study, folder: Path) -> None:
-    readers: dict[str, Callable[[Study, Path], None]] = {
-        "best_response.json": _read_answer,
-        "tax_map.json": _read_map,
-        "plan_search.json": _read_search,
-    }
-    for file, reader in readers.items():
-        if (folder / file).is_file():
-            _try(study, folder / file, reader, folder)
+    for kind, reader in READERS.items():
+        file = folder / f"{kind}.json"
+        if file.is_file():
+            _try(study, file, reader, folder)
             return
     own = (folder / "config.json").is_file()
     for trial in [folder] if own else sorted(path.parent for path in folder.glob("*/config.json")):
@@ -125,6 +118,15 @@ def _read_map(study: Study, folder: Path) -> None:
 def _read_search(study: Study, folder: Path) -> None:
     record = read_json(folder / "plan_search.json")
     study.searches[record["run"]] = record
+
+
+READERS: dict[str, Callable[[Study, Path], None]] = {
+    "best_response": _read_answer,
+    "tax_map": _read_map,
+    "plan_search": _read_search,
+}
+"""By kind of the folders that lie beside an experiment's, as `<kind>-<experiment>-<trial>`, each with a `<kind>.json`
+that tells it."""
 
 
 def _params_in(folder: Path) -> EconomyParameters:

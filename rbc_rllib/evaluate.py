@@ -176,8 +176,6 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
         "tax_plan": plan,  # income and corporate rate, of all quarters after the first or of each; None: not announced
         "indicators": {name: interval.record() for name, interval in result.summary.items()},
     }
-    quarters = experiment.economy.episode_length - 1  # in which planners set taxes
-    by_quarter = plan * quarters if plan and len(plan) == 1 else plan or ()
     folder = evaluation_folder(trial_folder, experiment, episodes, seed)
     folder.mkdir(exist_ok=True)
     (folder / "evaluation.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
@@ -185,6 +183,8 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     save_table(result.rollout, folder / "rollout.parquet")
     picture = save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy)
     if folder == trial_folder:
+        quarters = experiment.economy.episode_length - 1  # in which planners set taxes
+        by_quarter = plan * quarters if plan and len(plan) == 1 else plan or ()
         steps = training_state(checkpoint).env_steps
         add_evaluation(folder, steps, load_picture(picture), plan_words(plan or ()), by_quarter)
     heading = f"{trial_folder}, {checkpoint.name}: {episodes} held-out episodes, seed {seed}"

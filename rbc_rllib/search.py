@@ -31,9 +31,8 @@ class Search(Settings):
     judged_from: float = Field(0.7, gt=0, lt=1)  # asha
     reduction_factor: float = Field(2.0, gt=1)  # asha
     objectives: tuple[Literal["welfare", "dead_share"], ...] = Field(("welfare",), min_length=1)  # optuna
-    at_once: PositiveInt = (
-        1  # optuna: configurations in training; one that does not wait for others learns less of them
-    )
+    # optuna: configurations in training at a time; one that does not wait for others learns less of them
+    at_once: PositiveInt = 1
     interval: float = Field(0.1, gt=0, lt=1)  # population: share of the training
 
 

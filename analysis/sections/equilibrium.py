@@ -120,10 +120,10 @@ def _largest(gain: Gain) -> Interval | None:
 def over_training(answers: Sequence[Answer], ax: Axes) -> Axes:
     """Epsilon of each run against the env steps of its checkpoints."""
     tidy(ax, "Largest gain over training", "% of the group's mean absolute reward")
-    for label, color in colors([answer.label for answer in answers]).items():
-        (answer,) = [each for each in answers if each.label == label]
+    palette = colors([answer.label for answer in answers])
+    for answer in answers:
         known = [each for each in answer.solutions if each.epsilon is not None]
-        ax.plot(*_curve(known), color=color, marker="o", markersize=4, label=label)
+        ax.plot(*_curve(known), color=palette[answer.label], marker="o", markersize=4, label=answer.label)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.set_xlabel("env steps (economy-quarters)", fontsize=9.5)
     ax.legend(frameon=False, fontsize=8.5)

@@ -4,6 +4,7 @@ from rbc_rllib.arrays import Array, namespace
 from rbc_rllib.economy.parameters import EconomyParameters
 
 TRIVIAL_SHARE = 0.01  # of full employment, of its output: below it the economy counts as dead
+TRIVIAL_FROM = 0.5  # share of trivial episodes from which a trial counts as trivial
 
 
 def gini(amounts: Array) -> Array:

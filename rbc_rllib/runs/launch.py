@@ -72,9 +72,9 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
     if not resume and folder.exists() and any(path.name not in LEFT_BY_A_START for path in folder.iterdir()):
         rule = "it holds an earlier run, which is never overwritten"
         raise ConfigError("--results", str(folder), rule, "go on with it by --resume, or give another --results")
-    if resume and not options.trust:
-        check_own(folder)
     if resume:
+        if not options.trust:
+            check_own(folder)
         check_same(_started_sweep(folder), sweep)
         mend(folder)
     tracking = options.trackers.start(folder)
@@ -82,7 +82,7 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
     check_cluster(sweep)
     the_retries().begin(options.retries)
     interruption, display = the_interruption(), progress_display()
-    watching = [TensorBoard(), Gauges(folder.name), tracking, display]
+    watching = [TensorBoard(), Gauges(folder.name), *tracking, display]
     try:
         if resume:
             tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)

@@ -26,9 +26,6 @@ class SnapshotCopy(tune.Callback):
         self._next_look = 0.0
         self._copied: dict[str, int] = {}
 
-    def __reduce__(self) -> Any:
-        return SnapshotCopy, ()
-
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Copy a snapshot that is new and no longer written to."""
         if not trials or time.monotonic() < self._next_look:

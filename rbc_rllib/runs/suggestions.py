@@ -13,12 +13,12 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.sample import Domain
 
+from rbc_rllib.economy.indicators import TRIVIAL_FROM
 from rbc_rllib.runs.seeds_together import WELFARE
 from rbc_rllib.search import Search, counted, lowest
 from rbc_rllib.settings import ConfigError
 
 TRIVIAL_SHARE = "economy/trivial_share"
-DEAD_FROM = 0.5  # share of trivial episodes; as in `analysis.metrics`
 DIRECTIONS = {
     "welfare": optuna.study.StudyDirection.MAXIMIZE,
     "dead_share": optuna.study.StudyDirection.MINIMIZE,
@@ -96,7 +96,7 @@ class Suggestions(Searcher):
         for each in self.suggested:
             own: list[Outcome] = list(each["outcomes"].values())
             welfare = counted(map(_welfare, own), floor)
-            dead = [outcome is None or outcome[1] >= DEAD_FROM for outcome in own]
+            dead = [outcome is None or outcome[1] >= TRIVIAL_FROM for outcome in own]
             if self._is_over(each):
                 means = {"welfare": np.mean(welfare), "dead_share": np.mean(dead)}
                 heard.append([float(means[name]) for name in self.search.objectives])

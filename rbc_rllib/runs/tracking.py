@@ -23,8 +23,9 @@ class Trackers:
     wandb: str | None = None  # a project of Weights & Biases
     mlflow: str | None = None  # the URI of a tracking server or store
 
-    def start(self, folder: Path) -> "Tracking":
-        """What tells them of the trials of the run in `folder`, after which they name what they keep.
+    def start(self, folder: Path) -> "list[Tracking]":
+        """What tells them of the trials of the run in `folder`, after which they name what they keep; nothing where
+        there is nobody to tell.
 
         Raises `ConfigError` where a tracker is not installed or does not start.
         """
@@ -41,7 +42,7 @@ class Trackers:
             except Exception as error:
                 reason = f"{name} does not start: {_first_sentence(error)}"
                 raise ConfigError(f"--{name}", value, reason, f"mend that, or leave --{name} out") from error
-        return Tracking(trackers)
+        return [Tracking(trackers)] if trackers else []
 
 
 def _wandb(project: str, folder: Path) -> Any:

@@ -276,7 +276,7 @@ def test_a_run_that_we_end_can_be_resumed_and_a_ctrl_c_is_ours(tuner):
     assert EndAfterTwo.handlers == [ours]
     assert has_snapshot(folder)
     restored, heard = make(), Heard()
-    give_callbacks(restored, [heard])  # in place of the one that was pickled
+    give_callbacks(restored, [heard])  # beside the one that was pickled
     (resumed,) = restored.fit()
     assert resumed.error is None
     assert heard.counts == [3, 4]
