@@ -2,7 +2,8 @@
 
     FAULTS='{"alone_seed0": ["trial", 5]}' RAYLETS=12,34 python -m tests.runs.faulty_sweep trials --results DIR
 
-A fault is a kind of process and the iteration; `RAYLETS` are those of the cluster, whose processes may be killed.
+A fault is a kind of process and the iteration; `RAYLETS` are those of the cluster, whose processes may be killed. A
+node is killed, the last one, when the trial lives there; that happens once.
 """
 
 import json
@@ -51,6 +52,10 @@ def titled(title: str | tuple[str, ...]) -> Iterator[psutil.Process]:
                 yield process
 
 
+def on_last_node(pid: int) -> bool:
+    return any(process.pid == pid for process in raylets()[-1].children(recursive=True))
+
+
 def kill(kind: str, pid: int) -> None:
     """A process of this kind; `pid` is the trial's."""
     if kind == "driver":
@@ -70,8 +75,9 @@ def main() -> None:
     def show_and_kill(self, iteration, trials, trial, result, **info):
         show(self, iteration, trials, trial, result, **info)
         kind, number = faults.get(str(trial), (None, None))
-        if result["training_iteration"] == number:
-            del faults[str(trial)]  # once
+        if result["training_iteration"] == number and (kind != "node" or on_last_node(result["pid"])):
+            for name in [name for name in faults if kind == "node" or name == str(trial)]:
+                del faults[name]  # once
             print(f"{trial}: kill {kind}", flush=True)
             kill(kind, result["pid"])
 
