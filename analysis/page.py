@@ -88,6 +88,11 @@ class Picture:
         """Pixels, at which its letters are as large as the page's."""
         return round(PIXELS_AN_INCH * float(self.figure.get_figwidth()))
 
+    @property
+    def is_map(self) -> bool:
+        """Whether its colours are numbers, so that a dark page shows them as they are."""
+        return any(ax.images for ax in self.figure.axes)
+
 
 Part = Words | Details | Missing | Table | Picture
 

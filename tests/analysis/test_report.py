@@ -13,6 +13,8 @@ import pandas
 import pytest
 from matplotlib.image import imread
 
+from analysis.figures import new_figure
+from analysis.page import Picture
 from analysis.report import main, write_report
 from analysis.tax_map import NUMBERS, TaxMap
 from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, write_trial
@@ -207,6 +209,13 @@ assert not {"ray", "torch", "gymnasium", "matplotlib.pyplot"} & set(sys.modules)
     assert "Not trivial: full." in done.stdout
     assert f"Report: {tmp_path / 'out' / 'report.html'}" in done.stdout
     assert done.stderr == ""
+
+
+def test_colours_that_are_numbers_stay_as_they_are_on_a_dark_page() -> None:
+    maps, lines = new_figure(1, 1), new_figure(1, 1)
+    maps.add_subplot().imshow([[0.0, 1.0]])
+    lines.add_subplot().plot([0.0, 1.0])
+    assert (Picture("maps", "", maps).is_map, Picture("lines", "", lines).is_map) == (True, False)
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser: install chromium")
