@@ -47,6 +47,8 @@ FLOWS = {
     "wages": Quantity("wages", "wages before tax", "money a quarter", "z,.0f"),
     "transfers": Quantity("transfers", "transfers", "money a quarter", "z,.0f"),
     "savings": Quantity("savings", "spent of the first budgets", "money a quarter", "z,.0f"),
+    "budgets": Quantity("budgets", "consumers' budgets", "money, before a quarter", "z,.0f"),
+    "affordable": Quantity("affordable", "what they would buy", "units a consumer", "z,.1f"),
     "after_tax": Quantity("after_tax", "firms' profit after tax", "money a quarter", "z,.0f"),
     "investment": Quantity("investment", "investment", "money a quarter", "z,.0f"),
     "last_quarter": Quantity("last_quarter", "of all firm reward, that of the last quarter", "share", "z.0%"),
@@ -85,7 +87,7 @@ def money_flows(data: Rollout) -> dict[str, float]:
 
     consumers = data["outcome/spending"].shape[2]
     spending, wages = total(data["outcome/spending"]), total(data["outcome/wage_income"])
-    transfers = total(data["outcome/transfer"]) * consumers
+    transfers, budgets = total(data["outcome/transfer"]) * consumers, total(data["state/consumer_budget"])
     rewards = data["outcome/firm_reward"].sum((1, 2))
     output, capital = data["outcome/output"], data["state/capital"]
     return {
@@ -94,6 +96,8 @@ def money_flows(data: Rollout) -> dict[str, float]:
         "wages": wages,
         "transfers": transfers,
         "savings": spending - wages + total(data["outcome/income_tax"]) - transfers,
+        "budgets": budgets,
+        "affordable": budgets / float(data["state/prices"].mean()) / consumers,
         "after_tax": total(data["outcome/profit"]) - total(data["outcome/corporate_tax"]),
         "investment": total(data["outcome/investment"]),
         "last_quarter": float(rewards[-1] / rewards.sum()) if rewards.sum() else numpy.nan,

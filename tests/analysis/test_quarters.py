@@ -35,6 +35,9 @@ def test_consumers_spend_what_they_earn_get_and_take_from_their_first_budgets(tm
     taxes = flows["transfers"] - data["outcome/income_tax"].sum(-1).mean()
     sales = flows["exports"] + flows["spending"]
     assert flows["after_tax"] + flows["investment"] + flows["wages"] + taxes == pytest.approx(sales, rel=1e-4)
+    # At the mean price their money buys that many units.
+    bought = flows["affordable"] * SMALL.num_consumers * data["state/prices"].mean()
+    assert bought == pytest.approx(data["state/consumer_budget"].sum(-1).mean(), rel=1e-4)
 
 
 def test_a_series_is_the_mean_of_each_quarter_by_seed(tmp_path: Path) -> None:
