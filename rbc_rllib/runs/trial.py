@@ -128,10 +128,10 @@ class Trial(EconomyPPO):
 
         Without one the trial begins anew, which takes longer and gives the same numbers.
         """
-        asked = Path(getattr(checkpoint_path, "checkpoint", checkpoint_path).path)
+        asked = getattr(checkpoint_path, "checkpoint", checkpoint_path)
         found = newest_whole(asked)
         if found is not None:
-            super().restore(checkpoint_path if found == asked else str(found))
+            super().restore(checkpoint_path if found.path == asked.path else found)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Go on where the checkpoint was written, which may be another trial's, by this trial's own settings."""

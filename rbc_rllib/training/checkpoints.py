@@ -11,11 +11,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
+from pyarrow.fs import FileSelector
+from ray.tune import Checkpoint
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -123,10 +125,18 @@ def network_file(checkpoint: Path, policy: str) -> Path:
     return checkpoint / NETWORKS / f"{policy}.safetensors"
 
 
-def newest_whole(checkpoint: Path) -> Path | None:
+def newest_whole(checkpoint: Checkpoint) -> Checkpoint | None:
     """`checkpoint` or, where files of it are missing or cut off, the newest one before it of which none is, if any."""
-    earlier = [path for path in checkpoint.parent.glob("checkpoint_*") if path.name < checkpoint.name]
-    return next((path for path in [checkpoint, *sorted(earlier, reverse=True)] if damage(path) is None), None)
+    trial, files = PurePosixPath(checkpoint.path).parent, checkpoint.filesystem
+    found = files.get_file_info(FileSelector(str(trial), allow_not_found=True))
+    names = sorted((each.base_name for each in found if each.base_name.startswith("checkpoint_")), reverse=True)
+    for name in names:
+        if name <= PurePosixPath(checkpoint.path).name:
+            candidate = Checkpoint(str(trial / name), files)
+            with candidate.as_directory() as folder:  # a copy, where it is in an object store
+                if damage(Path(folder)) is None:
+                    return candidate
+    return None
 
 
 def damage(checkpoint: Path) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from ray.tune import Checkpoint
 
 from rbc_rllib.best_response import best_responses, find_checkpoints
@@ -181,24 +182,33 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def test_training_goes_on_from_the_newest_checkpoint_that_is_whole(saved, tmp_path):
+@pytest.mark.parametrize("place", ["a folder", "a store"])
+def test_training_goes_on_from_the_newest_checkpoint_that_is_whole(place, saved, tmp_path):
     """One whose copying ended early has its description, or not, and files that are missing or cut off."""
     trials = shutil.copytree(saved.folder, tmp_path / "trial")
+    store = SubTreeFileSystem(str(tmp_path), LocalFileSystem())
+
+    def found(checkpoint: Path) -> Path | None:
+        path = str(checkpoint.relative_to(tmp_path))
+        asked = Checkpoint(str(checkpoint)) if place == "a folder" else Checkpoint(path, store)
+        whole = newest_whole(asked)
+        return whole and tmp_path / whole.path
+
     whole, newer, newest = (trials / f"checkpoint_{number:06}" for number in range(3))
     shutil.copytree(whole, newer), shutil.copytree(whole, newest)
-    assert [newest_whole(each) for each in (whole, newer, newest)] == [whole, newer, newest]
+    assert [found(each) for each in (whole, newer, newest)] == [whole, newer, newest]
     truncate(newer / "learner_group" / "learner" / "state.pkl")
     assert "its file learner_group/learner/state.pkl has " in damage(newer)
-    assert [newest_whole(each) for each in (whole, newer, newest)] == [whole, whole, newest]
+    assert [found(each) for each in (whole, newer, newest)] == [whole, whole, newest]
     network_file(newest, "firm").unlink()
     assert damage(newest) == "its file networks/firm.safetensors is missing"
-    assert newest_whole(newest) == whole
+    assert found(newest) == whole
     (whole / STATE_FILE).unlink()
-    assert newest_whole(newest) is None
+    assert found(newest) is None
 
 
-@pytest.mark.parametrize("harm", ["cut off", "gone"])
-def test_a_training_whose_checkpoint_is_damaged_goes_on_from_the_one_before(harm, saved, tmp_path):
+@pytest.mark.parametrize(("harm", "place"), [("cut off", "a folder"), ("gone", "a folder"), ("cut off", "a store")])
+def test_a_training_whose_checkpoint_is_damaged_goes_on_from_the_one_before(harm, place, saved, tmp_path):
     folder = shutil.copytree(saved.folder, tmp_path / "trial")
     later = shutil.copytree(folder / "checkpoint_000000", folder / "checkpoint_000001")
     if harm == "cut off":
@@ -206,7 +216,9 @@ def test_a_training_whose_checkpoint_is_damaged_goes_on_from_the_one_before(harm
     else:
         shutil.rmtree(later)
     trial = trial_of(INDEBTED)
-    trial.restore(Checkpoint(str(later)))
+    store = SubTreeFileSystem(str(tmp_path), LocalFileSystem())
+    path = str(later.relative_to(tmp_path))
+    trial.restore(Checkpoint(str(later)) if place == "a folder" else Checkpoint(path, store))
     assert (trial.env_steps, trial.iteration) == (saved.state.env_steps, 3)
     assert reported(trial.train()) == saved.following
     trial.stop()
