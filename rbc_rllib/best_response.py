@@ -30,7 +30,7 @@ from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import EACH, FROZEN, SCRATCH, Deviation, ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge
-from rbc_rllib.runs.command_line import conclude, parser, run_options
+from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options
 from rbc_rllib.runs.launch import RunOptions, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
 from rbc_rllib.settings import ConfigError, refused
@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> Any:
             parse_assignments(options.set),
         )
         prepare_process()
-        folder = responses_folder(options.run.absolute(), Path(options.results))
+        folder = responses_folder(options.run.absolute(), local_results(options.results))
         conclude(run(sweep, folder, options.resume, run_options(options)), judge)
 
 

@@ -44,7 +44,7 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.policies import Policies, load_policies
-from rbc_rllib.runs.command_line import conclude, output_parser, run_options
+from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.temptation import announced_plan, run_name, welfare
@@ -248,7 +248,7 @@ def main(arguments: list[str] | None = None) -> None:
         plan = find_plan(policies, options.run.name)
         settings = {"checkpoint": newest_checkpoint(options.run).name}
         settings |= {name: getattr(options, name) for name in ("trials", "episodes", "keep")}
-        folder = Path(options.results) / f"plan_search-{run_name(options.run).replace('/', '-')}"
+        folder = local_results(options.results) / f"plan_search-{run_name(options.run).replace('/', '-')}"
         prepare_process()
         if options.resume:
             search = resumed(folder, settings)

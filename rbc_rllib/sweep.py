@@ -4,6 +4,7 @@
     python -m rbc_rllib.sweep smoke                            # 30 seconds, a small economy
     python -m rbc_rllib.sweep tax_baselines --only schedule fixed_0_80 --set learning.trained_consumers=100
     python -m rbc_rllib.sweep curriculum_search --results /shared/results   # docs/searches.md
+    python -m rbc_rllib.sweep curriculum_search --results s3://bucket/prefix  # docs/cluster.md
     python -m rbc_rllib.sweep quickstart --resume              # finish an interrupted sweep
     python -m rbc_rllib.sweep --wandb my_project               # or --mlflow sqlite:///mlflow.db: see docs/watching.md
     ray job submit --working-dir . -- python -m rbc_rllib.sweep
@@ -18,7 +19,6 @@ are then trained anew with every seed, in `results/<sweep>-anew/`.
 
 from dataclasses import replace
 from functools import reduce
-from pathlib import Path
 
 from analysis.ranking import rank
 from analysis.results import load_trials
@@ -26,10 +26,9 @@ from rbc_rllib.best_response import ask
 from rbc_rllib.evaluate import judge
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, find_sweep, parser, run_options
-from rbc_rllib.runs.launch import run
+from rbc_rllib.runs.command_line import conclude, find_sweep, parser, results_and_options
+from rbc_rllib.runs.launch import can_resume, run
 from rbc_rllib.settings import refused
-from rbc_rllib.training.rllib_internals import has_snapshot
 
 
 def trained_anew(sweep: Sweep, member: ExperimentConfig) -> Sweep:
@@ -50,19 +49,21 @@ def main(arguments: list[str] | None = None) -> None:
         sweep = find_sweep(options.name).with_values(parse_assignments(options.set))
         if options.only:
             sweep = sweep.only(options.only)
-        how = run_options(options)
+        results, how = results_and_options(options)
         prepare_process()
-        folder = Path(options.results) / options.name
+        folder = results / options.name
         ended = run(sweep, folder, options.resume, how)
         conclude(ended, judge)
         if sweep.search and sweep.search.kind == "population":
             best = rank(load_trials(folder))[0].trials[0].path
             anew = folder.with_name(f"{folder.name}-anew")
             print(f"\nThe values with which {best.name} ends are trained anew with every seed: {anew}", flush=True)
-            again = options.resume and has_snapshot(anew)
+            again = options.resume and can_resume(anew, how.remote)
             ended = run(trained_anew(sweep, ExperimentConfig.of_trial(best)), anew, again, how)
             conclude(ended, judge)
-        if sweep.deviators:
+        if sweep.deviators and how.remote:
+            print("\nNobody was asked what leaving would gain: best_response asks, of a run in a folder.")
+        elif sweep.deviators:
             print(f"\n{ask(ended.finished, sweep.deviators, sweep.deviation_iterations, how)}")
 
 

@@ -28,7 +28,7 @@ from rbc_rllib.evaluate import Evaluation, play_held_out
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, parser, run_options
+from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
         trial = options.run.absolute()
         name = f"tax_map-{trial.parent.name}-{trial.name}"
         prepare_process()
-        conclude(run(sweep, Path(options.results) / name, options.resume, run_options(options)), judge)
+        conclude(run(sweep, local_results(options.results) / name, options.resume, run_options(options)), judge)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from rbc_rllib.evaluate import evaluate_trial, judge
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, find_sweep, parser, run_options
+from rbc_rllib.runs.command_line import conclude, find_sweep, local_results, parser, results_and_options
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import refused
 
@@ -27,7 +27,7 @@ def train(
     `ConfigError` where the folder holds an earlier run (or none to resume, or that of another experiment),
     `KeyboardInterrupt` after Ctrl-C, when a checkpoint is saved, and `RuntimeError` where the training failed.
     """
-    ended = run(Sweep((experiment,)), Path(results) / f"train-{experiment.name}", resume)
+    ended = run(Sweep((experiment,)), local_results(results) / f"train-{experiment.name}", resume)
     if ended.interrupted:
         raise KeyboardInterrupt
     if ended.errors:
@@ -45,9 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
     with refused(command):
         sweep = find_sweep(options.config)
         single = Sweep(sweep.experiments[:1]).with_values(parse_assignments(options.set))
+        results, how = results_and_options(options)
         prepare_process()
-        folder = Path(options.results) / f"train-{options.config}"
-        conclude(run(single, folder, options.resume, run_options(options)), judge)
+        conclude(run(single, results / f"train-{options.config}", options.resume, how), judge)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,17 @@ import pkgutil
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs.faults import RETRIES
 from rbc_rllib.runs.launch import Run, RunOptions
+from rbc_rllib.runs.remote import Remote
 from rbc_rllib.runs.tracking import Trackers
 from rbc_rllib.settings import ConfigError
+
+RESULTS_HELP = "where results go (default: results/); sweep and train also take s3://BUCKET/PREFIX (docs/cluster.md)"
 
 
 def output_parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -22,9 +26,9 @@ def output_parser(name: str, description: str) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--results", default="results", metavar="DIR", help="where results go (default: results/)")
+    command.add_argument("--results", default="results", metavar="DIR", help=RESULTS_HELP)
     command.add_argument("--resume", action="store_true", help="go on with an interrupted or failed run")
-    command.add_argument("--trust", action="store_true", help="--resume also a run with files of other users")
+    command.add_argument("--trust", action="store_true", help="--resume also what others may have written")
     command.add_argument(
         "--retries",
         type=int,
@@ -55,6 +59,23 @@ def run_options(options: argparse.Namespace) -> RunOptions:
     return RunOptions(options.retries, options.trust, Trackers(options.wandb, options.mlflow))
 
 
+def local_results(place: str | Path) -> Path:
+    """The results folder of what works in none but a local one; raises `ConfigError` for an object store."""
+    if "://" in str(place):
+        rule = "only the commands sweep and train write into an object store"
+        raise ConfigError("--results", str(place), rule, "name a folder that all nodes mount")
+    return Path(place)
+
+
+def results_and_options(options: argparse.Namespace) -> tuple[Path, RunOptions]:
+    """The results folder of a command, or the one in which those of its object store are copied, and how it runs."""
+    how = run_options(options)
+    if "://" not in options.results:
+        return Path(options.results), how
+    remote = Remote.at(options.results)
+    return remote.copies, replace(how, remote=remote)
+
+
 def find_sweep(name: str) -> Sweep:
     """The sweep that module `tune_configs.<name>` defines; raises `ConfigError` where there is no such module."""
     folder = importlib.import_module("tune_configs").__path__
@@ -71,8 +92,12 @@ def conclude(run: Run, judge: Callable[[Path, list[Path]], str]) -> None:
     """
     if any(run.folder.glob("*/config.json")):
         print(f"\n{judge(run.folder, run.finished)}\n\nResults: {run.folder}")
-    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    how_to_resume = shlex.join(["python", "-m", f"rbc_rllib.{Path(sys.argv[0]).stem}", *arguments, "--resume"])
+        if run.remote:
+            run.remote.send(run.folder)
+            print(f"They are kept in {run.remote.uri_of(run.folder)}")
+    to_resume = ["--resume", "--trust"] if run.remote else ["--resume"]
+    arguments = [argument for argument in sys.argv[1:] if argument not in to_resume]
+    how_to_resume = shlex.join(["python", "-m", f"rbc_rllib.{Path(sys.argv[0]).stem}", *arguments, *to_resume])
     if run.interrupted:
         print(f"Interrupted. Every running trial has saved a checkpoint; go on with: {how_to_resume}")
         sys.exit(130)

@@ -17,6 +17,7 @@ from rbc_rllib.runs.gauges import Gauges
 from rbc_rllib.runs.interruption import the_interruption
 from rbc_rllib.runs.live_table import LiveTable
 from rbc_rllib.runs.progress import ConfigFile, ProgressFile, ProgressLines
+from rbc_rllib.runs.remote import Remote, Sending
 from rbc_rllib.runs.resources import check_cluster
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.searches import tune_parts
@@ -41,6 +42,7 @@ class Run:
     finished: list[Path]  # the folders of the trials that are
     errors: list[str]  # a line for each trial that failed
     interrupted: bool
+    remote: Remote | None = None  # what the folder is a copy of
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class RunOptions:
     """How a run is kept going, and who is told of it."""
 
     retries: int = RETRIES  # of a trial that fails, from its last checkpoint
-    trust: bool = False  # whether to resume what another user has written
+    trust: bool = False  # whether to resume what another user, or nobody knows who, has written
     trackers: Trackers = Trackers()
+    remote: Remote | None = None  # an object store in which results are kept
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where there cannot be so few retries."""
@@ -63,18 +66,20 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
     An existing folder is refused unless `resume`, which finishes what is unfinished in it; then the sweep must be the
     one that was started, by this user unless told to trust another. Raises `ConfigError` where it is not, where the
     cluster can never run such a trial, where the folder cannot be written, and where a tracker does not start.
+
+    With `options.remote` the folder is a copy of one there, and what is said here of the folder is true of that one.
     """
     quiet()
-    folder = folder.absolute()
-    started = has_snapshot(folder)
-    if resume and not started:
-        raise ConfigError("--resume", str(folder), "there is no run to resume", "leave --resume out to start one")
-    if not resume and folder.exists() and any(path.name not in LEFT_BY_A_START for path in folder.iterdir()):
+    folder, remote = folder.absolute(), options.remote
+    place = remote.uri_of(folder) if remote else str(folder)
+    if resume and not can_resume(folder, remote):
+        raise ConfigError("--resume", place, "there is no run to resume", "leave --resume out to start one")
+    if not resume and (remote.names(folder) if remote else _names(folder)) - LEFT_BY_A_START:
         rule = "it holds an earlier run, which is never overwritten"
-        raise ConfigError("--results", str(folder), rule, "go on with it by --resume, or give another --results")
+        raise ConfigError("--results", place, rule, "go on with it by --resume, or give another --results")
     if resume:
         if not options.trust:
-            check_own(folder)
+            (remote.check_own if remote else check_own)(folder)
         check_same(_started_sweep(folder), sweep)
         mend(folder)
     tracking = options.trackers.start(folder)
@@ -84,20 +89,29 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
     interruption, display = the_interruption(), progress_display()
     watching = [TensorBoard(), Gauges(folder.name), *tracking, display]
     try:
-        if resume:
-            tuner = tune.Tuner.restore(str(folder), trainable=Trial, resume_unfinished=True, resume_errored=True)
-        else:
-            tuner = _new_tuner(sweep, folder)
+        tuner = _restored_tuner(folder, remote) if resume else _new_tuner(sweep, folder, remote)
         # Those of this process, with its terminal and its trackers: of none is anything kept in the run's folder.
-        files = [ConfigFile(), ProgressFile(), TrialsTable(), SnapshotCopy()]
+        files = [ConfigFile(folder), ProgressFile(folder), TrialsTable(folder)]
+        files.append(Sending(remote, folder) if remote else SnapshotCopy(folder))
         give_callbacks(tuner, [*files, *watching, the_retries(), interruption])
         with interruption, display:
             grid = tuner.fit()
+        if remote:
+            remote.send(folder)
+            remote.fetch(folder)
     except (OSError, tune.TuneError) as error:
-        raise _unwritable(folder, error) from error
-    finished = [Path(r.path) for r in grid if r.error is None and _trained(Path(r.path), r.metrics or {})]
-    errors = [failure_line(Path(r.path)) for r in grid if r.error is not None]
-    return Run(folder, finished, errors, interruption.requested)
+        raise _unwritable(place, error) from error
+    ended = {folder / Path(result.path).name: result for result in grid}
+    finished = [path for path, r in ended.items() if r.error is None and _trained(path, r.metrics or {})]
+    errors = [failure_line(path) for path, r in ended.items() if r.error is not None]
+    return Run(folder, finished, errors, interruption.requested, remote)
+
+
+def can_resume(folder: Path, remote: Remote | None = None) -> bool:
+    """Whether there is a run in `folder`, or in what it is a copy of, that can be resumed."""
+    if remote:
+        remote.fetch(folder)
+    return has_snapshot(folder)
 
 
 def progress_display() -> LiveTable | ProgressLines:
@@ -105,13 +119,13 @@ def progress_display() -> LiveTable | ProgressLines:
     return LiveTable() if sys.stdout.isatty() else ProgressLines()
 
 
-def _unwritable(folder: Path, error: Exception) -> Exception:
+def _unwritable(place: str, error: Exception) -> Exception:
     """`error`, or where the disk is full or cannot be written the refusal of such a place."""
     cause = cause_line(str(error))
-    if not re.search(r"\[errno \d+\]", cause, re.IGNORECASE):
+    if not re.search(r"\[errno \d+\]|AWS Error", cause, re.IGNORECASE):
         return error
     fix = "make room there and go on with --resume, or give another --results"
-    return ConfigError("--results", str(folder), f"it cannot be written ({cause})", fix)
+    return ConfigError("--results", place, f"it cannot be written ({cause})", fix)
 
 
 def _trained(trial: Path, report: dict[str, Any]) -> bool:
@@ -130,16 +144,33 @@ def _started_sweep(folder: Path) -> dict[str, Any]:
         raise ConfigError("--resume", str(folder), rule, "start anew under another --results") from None
 
 
-def _new_tuner(sweep: Sweep, folder: Path) -> tune.Tuner:
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def _restored_tuner(folder: Path, remote: Remote | None) -> tune.Tuner:
+    return tune.Tuner.restore(
+        remote.path_of(folder) if remote else str(folder),
+        storage_filesystem=remote and remote.store,
+        trainable=Trial,
+        resume_unfinished=True,
+        resume_errored=True,
+    )
+
+
+def _new_tuner(sweep: Sweep, folder: Path, remote: Remote | None) -> tune.Tuner:
     parts = tune_parts(sweep)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SWEEP_FILE).write_text(json.dumps(describe_sweep(sweep), indent=2) + "\n")
+    if remote:
+        remote.send(folder)
     return tune.Tuner(
         Trial,
         param_space=parts.param_space,
         run_config=tune.RunConfig(
             name=folder.name,
-            storage_path=str(folder.parent),
+            storage_path=remote.path if remote else str(folder.parent),
+            storage_filesystem=remote and remote.store,
             verbose=0,
             callbacks=list(parts.callbacks),
             # When a trial saves one is its own affair (`iterations_per_checkpoint`).

@@ -19,33 +19,37 @@ NUMBER = "training_iteration"
 
 
 class ConfigFile(tune.Callback):
-    """Writes each trial's complete config into its folder when it starts."""
+    """Writes each trial's complete config into its folder, in that of the run, when it starts."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Write `config.json`."""
-        folder = Path(trial.path)
+        folder = self._run / Path(trial.path).name
         folder.mkdir(parents=True, exist_ok=True)
         experiment_of(trial.config).to_json(folder / "config.json")
 
 
 class ProgressFile(CSVLoggerCallback):
-    """Writes `progress.csv` into each trial's folder: a row for every iteration, once, as soon as it is reported.
+    """Writes `progress.csv` into each trial's folder, in that of the run: a row for every iteration, once, at once.
 
     Tune's own, whose place it takes, has two rows of an iteration between a checkpoint and a failure, and copies them
     to their folder twice a minute, so that those since are lost with its process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: Path) -> None:
         super().__init__()
+        self._run = run
         self._last: dict[str, tuple[float, list[str]]] = {}  # its number and all columns, by trial
 
     def __reduce__(self) -> Any:
-        return ProgressFile, ()  # a restored run looks into the files
+        return ProgressFile, (self._run,)  # a restored run looks into the files
 
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
         """Add a row, in place of all that an earlier attempt at this iteration and those after it has left."""
         row = flatten_dict({key: value for key, value in result.items() if key != "config"}, delimiter="/")
-        path, number = Path(trial.path) / PROGRESS_FILE, row[NUMBER]
+        path, number = self._run / Path(trial.path).name / PROGRESS_FILE, row[NUMBER]
         last, columns = self._last.get(trial.trial_id, (math.inf, []))
         if number <= last:
             kept = rows_before(path, number)

@@ -22,20 +22,20 @@ class SnapshotCopy(tune.Callback):
     disk full, neither is left.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: Path) -> None:
+        self._run = run
         self._next_look = 0.0
         self._copied: dict[str, int] = {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Copy a snapshot that is new and no longer written to."""
-        if not trials or time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
-        folder = Path(trials[0].path).parent
-        times = {path.name: path.stat().st_mtime_ns for path in snapshot_files(folder)}
+        times = {path.name: path.stat().st_mtime_ns for path in snapshot_files(self._run)}
         settled = max(times.values(), default=0) < time.time_ns() - 1e9
-        if settled and times != self._copied and is_whole(folder):
-            keep_copy(folder)
+        if settled and times != self._copied and is_whole(self._run):
+            keep_copy(self._run)
             self._copied = times
 
 

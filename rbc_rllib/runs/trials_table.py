@@ -13,7 +13,6 @@ from ray import tune
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.runs.faults import cause_in
 from rbc_rllib.runs.trial import experiment_of
-from rbc_rllib.training.checkpoints import STATE_FILE
 
 FILE = "trials.parquet"
 BEST = ("social_welfare", "consumer_reward", "firm_reward")
@@ -23,13 +22,16 @@ VERSIONS = ("ray", "torch", "numpy")
 
 
 class TrialsTable(tune.Callback):
-    """Adds a row to `trials.parquet` in the sweep's folder whenever a trial ends, or replaces the one that it had.
+    """Adds a row to `trials.parquet` in the run's folder whenever a trial ends, or replaces the one that it had.
 
     Columns: `trial` (its folder's name), `name`, `seed`, `status` (TERMINATED or ERROR), `error` (why it failed for the
     last time), `failures` (how often it failed, retries included), `config` (complete, as JSON), `checkpoint` (the
-    newest one's folder, from the sweep's), `env_steps`, `agent_steps`, `seconds`, `final/<indicator>` of the last
+    newest one's folder, from the run's), `env_steps`, `agent_steps`, `seconds`, `final/<indicator>` of the last
     iteration, `best/<indicator>` over training, `version/<package>` and `commit`.
     """
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / FILE
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A row for a trial that was trained to its end."""
@@ -40,27 +42,24 @@ class TrialsTable(tune.Callback):
         self._keep(trial, cause_in(trial.error_file))
 
     def _keep(self, trial: Any, error: str | None) -> None:
-        folder = Path(trial.path)
-        path = folder.parent / FILE
-        rows = {row["trial"]: row for row in read_rows(path)}
-        rows[folder.name] = row_of(trial, error)
-        write_rows(list(rows.values()), path)
+        rows = {row["trial"]: row for row in read_rows(self._path)}
+        new = row_of(trial, error)
+        write_rows(list((rows | {new["trial"]: new}).values()), self._path)
 
 
 def row_of(trial: Any, error: str | None) -> dict[str, Any]:
     """What `TrialsTable` keeps of a Tune trial that has ended."""
-    experiment, result, folder = experiment_of(trial.config), trial.last_result or {}, Path(trial.path)
-    checkpoints = sorted(path.parent.name for path in folder.glob(f"checkpoint_*/{STATE_FILE}"))
+    experiment, result, name = experiment_of(trial.config), trial.last_result or {}, Path(trial.path).name
     steps = int(result.get("env_steps", 0))
     row = {
-        "trial": folder.name,
+        "trial": name,
         "name": experiment.name,
         "seed": experiment.seed,
         "status": "ERROR" if error else "TERMINATED",
         "error": error,
         "failures": trial.num_failures,
         "config": experiment.model_dump_json(),
-        "checkpoint": f"{folder.name}/{checkpoints[-1]}" if checkpoints else None,
+        "checkpoint": f"{name}/{Path(trial.checkpoint.path).name}" if trial.checkpoint else None,
         "env_steps": steps,
         "agent_steps": steps * sum(group_sizes(experiment.economy).values()),
         "seconds": float(result.get("time_total_s", 0.0)),

@@ -29,7 +29,7 @@ def seen(tmp_path) -> list[tuple[str, str]]:
 
 
 def test_rows_are_in_the_file_as_soon_as_they_are_reported(trial, tmp_path):
-    file = ProgressFile()
+    file = ProgressFile(tmp_path.parent)
     for number in (1, 2, 3):
         log(file, trial, [number])
         assert seen(tmp_path)[-1] == (str(number), "1.0")
@@ -40,7 +40,7 @@ def test_rows_are_in_the_file_as_soon_as_they_are_reported(trial, tmp_path):
 @pytest.mark.parametrize("anew", [False, True], ids=["the same process", "another one"])
 @pytest.mark.parametrize("first", [1, 3, 5])
 def test_a_trial_that_goes_on_from_a_checkpoint_replaces_its_rows_since(first, anew, trial, tmp_path):
-    file = ProgressFile()
+    file = ProgressFile(tmp_path.parent)
     log(file, trial, range(1, 6))
     log(pickle.loads(pickle.dumps(file)) if anew else file, trial, range(first, 8), welfare=2.0)
     expected = [(str(n), "1.0") for n in range(1, first)] + [(str(n), "2.0") for n in range(first, 8)]
@@ -48,20 +48,20 @@ def test_a_trial_that_goes_on_from_a_checkpoint_replaces_its_rows_since(first, a
 
 
 def test_a_row_that_was_cut_off_is_taken_out(trial, tmp_path):
-    log(ProgressFile(), trial, [1, 2])
+    log(ProgressFile(tmp_path.parent), trial, [1, 2])
     path = tmp_path / PROGRESS_FILE
     path.write_text(path.read_text() + "3")
-    log(ProgressFile(), trial, [4])
+    log(ProgressFile(tmp_path.parent), trial, [4])
     assert [number for number, _ in seen(tmp_path)] == ["1", "2", "4"]
 
 
 def test_a_column_that_is_new_is_left_out(trial, tmp_path):
-    file = ProgressFile()
+    file = ProgressFile(tmp_path.parent)
     log(file, trial, [1])
     file.log_trial_result(0, trial, report(2) | {"more": 1})
     assert seen(tmp_path) == [("1", "1.0"), ("2", "1.0")]
 
 
-def test_it_takes_the_place_of_tunes_own():
+def test_it_takes_the_place_of_tunes_own(tmp_path):
     """Which Tune adds where there is no logger of its kind."""
-    assert isinstance(ProgressFile(), CSVLoggerCallback)
+    assert isinstance(ProgressFile(tmp_path), CSVLoggerCallback)

@@ -2,7 +2,6 @@
 
 import os
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,9 +17,9 @@ def write_snapshot(folder, text: str, age: float = 60.0) -> None:
         os.utime(path, times=(time.time() - age,) * 2)
 
 
-def step(folder, copy: SnapshotCopy) -> None:
+def step(copy: SnapshotCopy) -> None:
     copy._next_look = 0.0
-    copy.on_step_end(1, [SimpleNamespace(path=str(folder / "trial"))])
+    copy.on_step_end(1, [])
 
 
 @pytest.fixture
@@ -28,15 +27,15 @@ def folder(tmp_path):
     """A run's, with a snapshot that was copied."""
     (tmp_path / "sweep.json").write_text("{}")
     write_snapshot(tmp_path, '{"number": 1}')
-    step(tmp_path, SnapshotCopy())
+    step(SnapshotCopy(tmp_path))
     return tmp_path
 
 
 def test_a_snapshot_is_copied_when_it_is_whole_and_settled(folder):
-    copy = SnapshotCopy()
+    copy = SnapshotCopy(folder)
     for text, age, expected in [('{"number": 2}', 0.0, 1), ('{"number": 3}', 60.0, 3), ('{"num', 60.0, 3)]:
         write_snapshot(folder, text, age)
-        step(folder, copy)
+        step(copy)
         copied = folder / COPY / "experiment_state-2026-11-28.json"
         assert copied.read_text() == f'{{"number": {expected}}}'
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [COPY]

@@ -7,7 +7,6 @@ import pytest
 
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.runs.trials_table import FILE, TrialsTable, commit, read_rows
-from rbc_rllib.training.checkpoints import TrainingState, describe
 from tests.small import SMALL
 
 
@@ -20,6 +19,7 @@ def ended(folder, name, seed, env_steps=640, welfare=5.0):
         path=str(path),
         error_file=str(path / "error.txt"),
         num_failures=0,
+        checkpoint=None,
         config={"experiment": experiment.model_dump(mode="json"), "values": {"curriculum.firm_range_end": 0.07}},
         last_result={
             "env_steps": env_steps,
@@ -31,11 +31,9 @@ def ended(folder, name, seed, env_steps=640, welfare=5.0):
 
 
 def test_every_trial_has_one_row_with_what_it_was_and_came_to(tmp_path):
-    table = TrialsTable()
+    table = TrialsTable(tmp_path)
     first, second = ended(tmp_path, "a", 0), ended(tmp_path, "b", 1, welfare=7.0)
-    for number in (1, 2):
-        describe(tmp_path / "a_seed0" / f"checkpoint_00000{number}", TrainingState(64, 0.0), {})
-    (tmp_path / "a_seed0" / "checkpoint_000003").mkdir()  # it was never completed
+    first.checkpoint = SimpleNamespace(path="bucket/a_seed0/checkpoint_000002")
     table.on_trial_complete(1, [], first)
     table.on_trial_complete(2, [], second)
     rows = pandas.read_parquet(tmp_path / FILE).set_index("trial")
@@ -54,14 +52,14 @@ def test_every_trial_has_one_row_with_what_it_was_and_came_to(tmp_path):
 
 
 def test_a_trial_that_failed_and_then_ended_has_the_row_of_its_end(tmp_path):
-    table, trial = TrialsTable(), ended(tmp_path, "a", 0)
+    table, trial = TrialsTable(tmp_path), ended(tmp_path, "a", 0)
     trial.num_failures = 2
     (tmp_path / "a_seed0" / "error.txt").write_text("Traceback\n\nNumericsError: firm, step 7: price is NaN\n")
     table.on_trial_error(1, [], trial)
     (row,) = read_rows(tmp_path / FILE)
     assert (row["status"], row["error"]) == ("ERROR", "NumericsError: firm, step 7: price is NaN")
     assert row["failures"] == 2
-    TrialsTable().on_trial_complete(2, [], trial)
+    TrialsTable(tmp_path).on_trial_complete(2, [], trial)
     (row,) = read_rows(tmp_path / FILE)
     assert (row["status"], row["error"]) == ("TERMINATED", None)
     assert not list(tmp_path.glob("*.part"))
@@ -70,8 +68,8 @@ def test_a_trial_that_failed_and_then_ended_has_the_row_of_its_end(tmp_path):
 def test_a_trial_that_failed_before_its_first_report_has_a_row_too(tmp_path):
     trial = ended(tmp_path, "a", 0)
     trial.last_result, trial.metric_analysis = {}, {}
-    TrialsTable().on_trial_error(1, [], trial)
-    TrialsTable().on_trial_complete(2, [], ended(tmp_path, "b", 0))
+    TrialsTable(tmp_path).on_trial_error(1, [], trial)
+    TrialsTable(tmp_path).on_trial_complete(2, [], ended(tmp_path, "b", 0))
     first, second = read_rows(tmp_path / FILE)
     assert (first["error"], first["env_steps"], first["final/hours"]) == ("unknown", 0, None)
     assert second["final/hours"] == pytest.approx(300.0)
