@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow
+import pyarrow.compute
 import pyarrow.parquet
 from ray import tune
 
@@ -32,6 +33,7 @@ class TrialsTable(tune.Callback):
 
     def __init__(self, run: Path) -> None:
         self._path = run / FILE
+        self._table: pyarrow.Table | None = None  # all rows: to write them is cheap, to read them again is not
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A row for a trial that was trained to its end."""
@@ -42,9 +44,9 @@ class TrialsTable(tune.Callback):
         self._keep(trial, cause_in(trial.error_file))
 
     def _keep(self, trial: Any, error: str | None) -> None:
-        rows = {row["trial"]: row for row in read_rows(self._path)}
-        new = row_of(trial, error)
-        write_rows(list((rows | {new["trial"]: new}).values()), self._path)
+        before = read_table(self._path) if self._table is None else self._table
+        self._table = with_row(before, row_of(trial, error))
+        write_table(self._table, self._path)
 
 
 def row_of(trial: Any, error: str | None) -> dict[str, Any]:
@@ -67,7 +69,13 @@ def row_of(trial: Any, error: str | None) -> dict[str, Any]:
     row |= {f"final/{name}": float(value) for name, value in result.get("economy", {}).items()}
     highest = {name: trial.metric_analysis.get(f"economy/{name}", {}).get("max") for name in BEST}
     row |= {f"best/{name}": float(value) for name, value in highest.items() if value is not None}
-    return row | {f"version/{name}": importlib.metadata.version(name) for name in VERSIONS} | {"commit": commit()}
+    return row | versions() | {"commit": commit()}
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of the packages that make the numbers."""
+    return {f"version/{name}": importlib.metadata.version(name) for name in VERSIONS}
 
 
 @cache
@@ -82,13 +90,25 @@ def commit() -> str | None:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows there are; none before the first trial has ended."""
-    return pyarrow.parquet.read_table(path).to_pylist() if path.is_file() else []
+    return read_table(path).to_pylist()
 
 
-def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write all rows, each with the columns of all; a reader finds the old file or the new one, never half of one."""
-    columns = dict.fromkeys(name for row in rows for name in row)
-    table = pyarrow.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows])
+def read_table(path: Path) -> pyarrow.Table:
+    """The same as a table."""
+    return pyarrow.parquet.read_table(path) if path.is_file() else pyarrow.table({})
+
+
+def with_row(table: pyarrow.Table, row: dict[str, Any]) -> pyarrow.Table:
+    """A table with one more row, or another one of that trial, and the columns of both."""
+    if "trial" in table.column_names:
+        table = table.filter(pyarrow.compute.field("trial") != row["trial"])
+    # In one piece: a row group of many small ones takes ten times as long to write.
+    joined = pyarrow.concat_tables([table, pyarrow.Table.from_pylist([row])], promote_options="default")
+    return joined.combine_chunks()
+
+
+def write_table(table: pyarrow.Table, path: Path) -> None:
+    """Write a table; a reader finds the old file or the new one, never half of one."""
     unfinished = path.with_suffix(".part")
     pyarrow.parquet.write_table(table, unfinished)
     unfinished.replace(path)
