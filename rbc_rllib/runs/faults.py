@@ -46,6 +46,8 @@ class Retries(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Grant trials that are new, or new in this run, their retries."""
+        if len(trials) == len(self._granted):  # a run never loses one
+            return
         for trial in trials:
             if trial.trial_id not in self._granted:
                 self._granted.add(trial.trial_id)

@@ -45,8 +45,10 @@ class Interruption(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """End the run when all running trials are saved."""
+        if not self.requested:
+            return
         running = {trial.trial_id for trial in trials if trial.status == "RUNNING"}
-        if self.requested and running <= self._saved:
+        if running <= self._saved:
             end_tune_gracefully()
 
 

@@ -59,6 +59,10 @@ class ProgressFile(CSVLoggerCallback):
             csv.DictWriter(file, columns, extrasaction="ignore").writerow(row)
         self._last[trial.trial_id] = number, columns
 
+    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
+        """Forget the trial: thousands may follow."""
+        self._last.pop(trial.trial_id, None)
+
 
 def rows_before(path: Path, number: int) -> list[dict[str, str]]:
     """The rows of a progress file before an iteration, without one that was cut off; none where there is no file."""
