@@ -13,6 +13,8 @@ from rbc_rllib.settings import ConfigError
 
 COPY = "last_snapshot"
 SECONDS_BETWEEN_LOOKS = 5.0
+LONGEST_SHARE = 0.05
+"""Of a run's time that copies may take; Tune gives its snapshots as much."""
 
 
 class SnapshotCopy(tune.Callback):
@@ -31,12 +33,14 @@ class SnapshotCopy(tune.Callback):
         """Copy a snapshot that is new and no longer written to."""
         if time.monotonic() < self._next_look:
             return
-        self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+        started = time.monotonic()
         times = {path.name: path.stat().st_mtime_ns for path in snapshot_files(self._run)}
         settled = max(times.values(), default=0) < time.time_ns() - 1e9
         if settled and times != self._copied and is_whole(self._run):
             keep_copy(self._run)
             self._copied = times
+        now = time.monotonic()
+        self._next_look = now + max(SECONDS_BETWEEN_LOOKS, (now - started) / LONGEST_SHARE)
 
 
 def check_own(folder: Path) -> None:
