@@ -2,6 +2,7 @@
 frozen, complete."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -288,7 +289,7 @@ class Sweep:
         if not self.experiments:
             raise ConfigError("experiments", (), "a sweep needs at least one experiment", "give it one")
         names = [(experiment.name, experiment.seed) for experiment in self.experiments]
-        doubles = sorted({name for name in names if names.count(name) > 1})
+        doubles = sorted(name for name, times in Counter(names).items() if times > 1)
         if doubles:
             rule = "each experiment of a sweep has its own name and seed"
             raise ConfigError("experiments", doubles, rule, "give them different names or seeds")

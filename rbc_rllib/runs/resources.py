@@ -14,7 +14,7 @@ Amounts = Mapping[str, float]
 def check_cluster(sweep: Sweep) -> None:
     """Raise `ConfigError` where the nodes of the cluster, as they are now, cannot run one trial of `sweep`."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for experiment in sweep.experiments:
+    for experiment in {experiment.resources: experiment for experiment in sweep.experiments}.values():
         config = {"experiment": experiment.model_dump(mode="json")}
         check_feasible(Trial.default_resource_request(config).bundles, nodes)
 
