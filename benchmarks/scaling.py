@@ -14,7 +14,6 @@ until 10,000 consumers; the economies of each point are printed.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from analysis.figures import COLORS, new_figure, save, tidy
 from benchmarks.cases import REPOSITORY, Case, build, check_repeats, experiment_of, our_case, ray_of_our_own
-from benchmarks.timing import Stopwatch, machine
+from benchmarks.timing import Stopwatch, machine, peak_bytes
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.settings import refused
 
@@ -90,7 +89,7 @@ def measure(point: Point, repeats: int) -> Point:
     return point | {
         "seconds": medians,
         "microseconds": {kind: 1e6 * value / consumer_steps for kind, value in medians.items()},
-        "megabytes": _peak_bytes() / 2**20,
+        "megabytes": peak_bytes() / 2**20,
     }
 
 
@@ -181,11 +180,6 @@ def _to_its_core(runner: Any) -> None:
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[(runner.worker_index - 1) % len(cores)]})
-
-
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
 
 
 def measure_alone(point: Point, repeats: int) -> Point:

@@ -1,12 +1,13 @@
 """The benchmarks compare equal work, count right and print what they measured. Nothing here depends on speed."""
 
+import json
 from contextlib import nullcontext
 
 import numpy
 import pytest
 import torch
 
-from benchmarks import scaling
+from benchmarks import replays, scaling, trials
 from benchmarks.bare import BareLoop
 from benchmarks.floor import operations
 from benchmarks.launches import Count, CountedArray, CountTensors, count, count_arrays
@@ -238,3 +239,20 @@ def test_launches_do_not_grow_with_the_economies_but_bytes_do(monkeypatch):
     for part in few:
         assert few[part].launches == many[part].launches > 0
         assert few[part].bytes < many[part].bytes < 2.1 * few[part].bytes
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_the_cost_of_trials_is_told_of_both_sides_and_of_every_callback(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(replays, "ray_of_our_own", nullcontext)
+    monkeypatch.setattr(trials, "alone", lambda function, *arguments: function(*arguments))
+    trials.main(["--trials", "4", "--json", str(tmp_path / "trials.json")])
+    printed, record = capsys.readouterr().out, json.loads((tmp_path / "trials.json").read_text())
+    assert "4 trials with 5 reports and a checkpoint each" in printed
+    assert {*record["seconds"]} == {*record["megabytes"]} == {"bare", "ours"}
+    ours = record["milliseconds"]
+    assert {*trials.PARTS} < ours.keys()
+    assert all(name in printed for name in ours)
+    reporting = [name for name, row in ours.items() if row["a report"] > 0]
+    assert {"ProgressFile", "TensorBoard", "Interruption"} < {*reporting}
+    assert all(sum(row.values()) > 0 for row in ours.values())
+    assert record["snapshot_kilobytes_a_trial"] > 0
