@@ -34,16 +34,20 @@ from rbc_rllib.runs.trials_table import TrialsTable
 from rbc_rllib.training.checkpoints import TrainingState, describe
 from rbc_rllib.training.rllib_internals import give_callbacks
 
-TINY = ExperimentConfig(name="tiny").with_values(
-    {
+
+def tiny(iterations: int) -> ExperimentConfig:
+    """An experiment with so many reports and one checkpoint."""
+    values = {
         "economy.num_consumers": 4,
         "economy.num_firms": 2,
         "economy.episode_length": 2,
-        "curriculum.total_env_steps": 100,
         "learning.economies_per_update": 2,
+        "learning.updates_per_iteration": 1,
+        "curriculum.total_env_steps": 4 * iterations,
+        "iterations_per_checkpoint": iterations,
     }
-)
-"""Five iterations."""
+    return ExperimentConfig(name="tiny").with_values(values)
+
 
 CALLBACKS = (
     ConfigFile,
@@ -79,11 +83,11 @@ class Recording:
     reports: list[Report]
 
 
-def record() -> Recording:
-    """Train `TINY` in a process, as Tune would."""
+def record(experiment: ExperimentConfig) -> Recording:
+    """Train a trial in a process, as Tune would."""
     with ray_of_our_own():
         start = time.perf_counter()
-        trial = ray.remote(Trial).remote({"experiment": TINY.model_dump(mode="json"), "values": {}})
+        trial = ray.remote(Trial).remote({"experiment": experiment.model_dump(mode="json"), "values": {}})
         cpu_seconds_to_start = ray.get(trial.__ray_call__.remote(lambda _: time.process_time()))
         seconds_to_start = time.perf_counter() - start
         reports = [ray.get(trial.train.remote())]
@@ -97,7 +101,7 @@ class Replay(tune.Trainable):
     """A trial that reports what another one has reported, and trains nothing."""
 
     def setup(self, config: dict[str, Any], reports: list[Report]) -> None:
-        """Keep the reports, in Ray's object store."""
+        """Take the reports from Ray's object store."""
         self.reports = reports
 
     def step(self) -> Report:
@@ -207,9 +211,10 @@ class Measured:
         return {name: (what(end) - what(start)) / number for name, (start, end) in spans.items()}
 
 
-def measure(side: str, trials: int, reports: list[Report]) -> Measured:
-    """Run a sweep of so many trials."""
-    sweep = Sweep(tuple(TINY.replace(seed=seed) for seed in range(trials)), tune_config={"reuse_actors": True})
+def measure(side: str, experiment: ExperimentConfig, trials: int, reports: list[Report]) -> Measured:
+    """Run a sweep of so many trials, each with a seed of its own."""
+    experiments = tuple(experiment.replace(seed=seed) for seed in range(trials))
+    sweep = Sweep(experiments, tune_config={"reuse_actors": True})
     timer = PartTimer(time.process_time)
     with ray_of_our_own(), TemporaryDirectory() as folder, ExitStack() as patches:
         for callback in CALLBACKS:

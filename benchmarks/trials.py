@@ -1,7 +1,7 @@
 """What a sweep of many trials costs beside training: with all that this project does around them, and with Tune alone.
 
-    python -m benchmarks.trials                    # 1,000 trials on each side, twice: a quarter of an hour
-    python -m benchmarks.trials --trials 100       # two minutes
+    python -m benchmarks.trials                               # 1,000 trials on each side: some five minutes
+    python -m benchmarks.trials --trials 50 --reports 100     # what a report takes shows in the difference
 
 One tiny trial is really trained. Then many trials replay its reports and save a checkpoint without networks, so that
 what is measured is the sweep around them. `ours` is a run of `rbc_rllib.runs.launch` with its config files, progress
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import check_repeats
-from benchmarks.replays import EVENTS, PARTS, SIDES, SNAPSHOT, Mark, Measured, What, measure, record
+from benchmarks.replays import EVENTS, PARTS, SIDES, SNAPSHOT, Mark, Measured, What, measure, record, tiny
 from benchmarks.throughput import table
 from benchmarks.timing import machine
 from rbc_rllib.settings import ConfigError, refused
@@ -76,14 +76,14 @@ def middle(rows: Sequence[Numbers]) -> Numbers:
     return {column: statistics.median(row[column] for row in rows) for column in rows[0]}
 
 
-def run(trials: int, repeats: int) -> dict[str, Any]:
+def run(trials: int, reports: int, repeats: int) -> dict[str, Any]:
     """All measurements, printed."""
-    recording = alone(record)
-    reports = len(recording.reports)
+    experiment = tiny(reports)
+    recording = alone(record, experiment)
     sweeps: dict[str, list[Measured]] = {side: [] for side in SIDES}
     for _ in range(repeats):
         for side in SIDES:
-            sweeps[side].append(alone(measure, side, trials, recording.reports))
+            sweeps[side].append(alone(measure, side, experiment, trials, recording.reports))
     times = {side: middle([time_row(sweep) for sweep in own]) for side, own in sweeps.items()}
     memory = {side: middle([memory_row(sweep) for sweep in own]) for side, own in sweeps.items()}
     parts = {name: middle([part_row(sweep, name, reports) for sweep in sweeps["ours"]]) for name in PARTS}
@@ -124,16 +124,19 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--trials", type=int, default=1000, metavar="N", help="of a sweep (default 1,000)")
+    command.add_argument("--reports", type=int, default=5, metavar="N", help="of a trial (default 5)")
     command.add_argument("--repeats", type=int, default=1, metavar="N", help="sweeps of each side (default 1)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     options = command.parse_args(arguments)
     with refused(command):
         check_repeats(options.repeats)
-        if options.trials < 2:
-            raise ConfigError("--trials", options.trials, "it must be at least 2", "leave it out to get the default")
-    record = run(options.trials, options.repeats)
+        for name, least in (("trials", 2), ("reports", 1)):
+            if getattr(options, name) < least:
+                rule, fix = f"it must be at least {least}", "leave it out to get the default"
+                raise ConfigError(f"--{name}", getattr(options, name), rule, fix)
+    numbers = run(options.trials, options.reports, options.repeats)
     if options.json:
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+        options.json.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
 if __name__ == "__main__":

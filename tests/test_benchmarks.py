@@ -245,9 +245,9 @@ def test_launches_do_not_grow_with_the_economies_but_bytes_do(monkeypatch):
 def test_the_cost_of_trials_is_told_of_both_sides_and_of_every_callback(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(replays, "ray_of_our_own", nullcontext)
     monkeypatch.setattr(trials, "alone", lambda function, *arguments: function(*arguments))
-    trials.main(["--trials", "4", "--json", str(tmp_path / "trials.json")])
+    trials.main(["--trials", "2", "--reports", "3", "--json", str(tmp_path / "trials.json")])
     printed, record = capsys.readouterr().out, json.loads((tmp_path / "trials.json").read_text())
-    assert "4 trials with 5 reports and a checkpoint each" in printed
+    assert "2 trials with 3 reports and a checkpoint each" in printed
     assert {*record["seconds"]} == {*record["megabytes"]} == {"bare", "ours"}
     ours = record["milliseconds"]
     assert {*trials.PARTS} < ours.keys()
