@@ -34,18 +34,14 @@ from rbc_rllib.runs.command_line import conclude, local_results, parser, run_opt
 from rbc_rllib.runs.launch import RunOptions, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
 from rbc_rllib.settings import ConfigError, refused
-from rbc_rllib.training.checkpoints import check_fit, checkpoints_in, newest_checkpoint, training_state
+from rbc_rllib.training.checkpoints import check_fit, checkpoints_in, newest_checkpoint
+from rbc_rllib.training.deviations import final_game
 from rbc_rllib.training.rllib_internals import has_snapshot, quiet
 
 DEFAULT_SEEDS = 5
 DEFAULT_EPISODES = 256
 DEFAULT_SHARE_OF_TRAINING = 0.25
 ASKED_EPISODES = 64
-DEVIATORS_ENTROPY = dict.fromkeys(GROUPS, 0.005)
-"""Coefficient with which a deviator starts: little, as it wants its gain, but enough to look around."""
-DEVIATORS_LEARNING_RATE = 0.5
-"""Share of the run's own learning rates: steps as large as at its start would first undo what was learned."""
-PLAN_IS_SETTLED = {"plan_settling_start": 0.0, "plan_settling_end": 0.0}
 LONGEST_NAME = 100
 SETTINGS_OF_A_DEVIATOR = (
     "learning.",
@@ -150,40 +146,6 @@ def _short(deviator: str) -> str:
 def _named(start: str) -> list[str]:
     """What of a start is part of a trial's name: nothing for the usual one, or the other run's name."""
     return [] if start == FROZEN else [start if start == SCRATCH else Path(start).parent.name]
-
-
-def final_game(
-    experiment: ExperimentConfig, checkpoint: Path, iterations: int = 1, plan_is_open: bool = False
-) -> ExperimentConfig:
-    """The experiment in the last stage of its curriculum, for `iterations`: whole menus, the full disutility of labor,
-    the no-Ponzi penalty that the checkpoint was trained with, half the learning rates, an entropy bonus that falls
-    to 0.
-
-    A planner who announces keeps to its plan, unless `plan_is_open` since it is the planner who learns.
-    """
-    penalty_increase = training_state(checkpoint).penalty_increase
-    per_iteration = experiment.env_steps_per_update * experiment.learning.updates_per_iteration
-    learning = experiment.learning
-    rates = {group: DEVIATORS_LEARNING_RATE * rate for group, rate in learning.learning_rate}
-    curriculum = experiment.curriculum if plan_is_open else experiment.curriculum.replace(**PLAN_IS_SETTLED)
-    return experiment.replace(
-        economy=experiment.economy.replace(
-            penalty_coefficient=experiment.economy.penalty_coefficient + penalty_increase
-        ),
-        learning=learning.replace(learning_rate=rates),
-        curriculum=curriculum.replace(
-            total_env_steps=iterations * per_iteration,
-            staged_training=False,
-            annealed_ranges=False,
-            annealed_labor_disutility=False,
-            annealed_entropy=False,
-            annealed_debt_penalty=False,
-            final_entropy_coeff=DEVIATORS_ENTROPY,
-            cooled_entropy_coeff=dict.fromkeys(GROUPS, 0.0),
-            cooling_start=0.0,
-            cooling_end=1.0,
-        ),
-    )
 
 
 def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options: RunOptions = RunOptions()) -> str:

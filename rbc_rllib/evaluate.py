@@ -14,7 +14,7 @@ into a folder of their own in it, such as `evaluation-episodes256-seed7`.
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,33 +30,28 @@ from analysis.results import load_trials
 from analysis.rollout import load_picture, save_rollout
 from analysis.tidy import save_table
 from analysis.writing import plan_words
-from rbc_rllib.arrays import array_library, stack, to_numpy
-from rbc_rllib.economy import GROUPS, Planner
-from rbc_rllib.economy.indicators import episode_indicators
+from rbc_rllib.economy import Planner
 from rbc_rllib.economy.planner import Rates
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule, settled_plan
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.play.randomness import HELD_OUT, stream
-from rbc_rllib.play.rollout import play
-from rbc_rllib.play.seats import seats_of
-from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.runs.tensorboard import add_evaluation
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, training_state
 from rbc_rllib.training.rllib_internals import quiet
 
-ECONOMIES_AT_ONCE = 64
-
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What frozen policies did on held-out episodes."""
+class Evaluation(HeldOut):
+    """What frozen policies did on held-out episodes, with intervals and in words."""
 
-    indicators: dict[str, np.ndarray]  # [episodes] each
-    rollout: dict[str, np.ndarray]  # `state/<field>` and `outcome/<field>`, [T, E, ...], of the first economies
-    rewards: dict[str, np.ndarray]  # [episodes, K] of each agent of each group, mean a quarter
-    consumption: np.ndarray  # [episodes, T, C, F] units
+    @classmethod
+    def of(
+        cls, experiment: ExperimentConfig, modules: dict[str, GroupModule], episodes: int, seed: int
+    ) -> "Evaluation":
+        """What these networks do on `episodes` episodes of that seed."""
+        return cls(**vars(play_held_out(experiment, modules, episodes, seed)))
 
     @cached_property
     def summary(self) -> dict[str, Interval]:
@@ -65,11 +60,6 @@ class Evaluation:
             name: mean_interval(values, np.random.default_rng(BOOTSTRAP_SEED))
             for name, values in sorted(self.indicators.items())
         }
-
-    @property
-    def trivial_share(self) -> float:
-        """The share of episodes in which next to nobody works, produces or consumes."""
-        return float(self.indicators["trivial_share"].mean())
 
     @property
     def trivial(self) -> bool:
@@ -110,50 +100,7 @@ def evaluate(
             rule = "followers of a planner with discretion have never seen an announced plan"
             raise ConfigError("tax_plan", tax_plan, rule, "name a run whose planner.mode announces one")
         experiment = experiment.replace(planner=Planner(mode="fixed", rates=tuple(tax_plan)))
-    return play_held_out(experiment, modules, *_episodes_and_seed(experiment, episodes, seed))
-
-
-def play_held_out(
-    experiment: ExperimentConfig,
-    modules: dict[str, GroupModule],
-    episodes: int,
-    seed: int,
-    held_out: int = HELD_OUT,
-    economy_class: Callable[..., VectorEconomy] = VectorEconomy,
-) -> Evaluation:
-    """Play `episodes` episodes of the economy in which training ends; the same seed gives the same numbers.
-
-    Another stream than `held_out` gives other episodes of the same seed, to choose policies on.
-    """
-    num_envs = min(episodes, ECONOMIES_AT_ONCE)
-    encodings, final = experiment.learning.observation_encodings, experiment.curriculum.final()
-    economy = economy_class(experiment.economy, num_envs, array_library("numpy"), encodings, experiment.planner)
-    economy.restrict(final.ranges, final.plan_sharpness)
-    generator = stream(seed, held_out)
-    seats = seats_of(experiment, modules, economy)
-    parts: list[dict[str, np.ndarray]] = []
-    agents: list[dict[str, np.ndarray]] = []
-    consumption: list[np.ndarray] = []
-    kept: dict[str, np.ndarray] = {}
-    for _ in range(-(-episodes // num_envs)):
-        played = play(economy, seats, generator)
-        states, outcomes = stack(played.states), stack(played.outcomes)
-        indicators = episode_indicators(experiment.economy, states, outcomes)
-        parts.append({name: to_numpy(values) for name, values in indicators.items()})
-        rewards = {group: to_numpy(outcomes[f"{group}_reward"]) for group in GROUPS}
-        agents.append({group: values.reshape(*values.shape[:2], -1).mean(0) for group, values in rewards.items()})
-        consumption.append(to_numpy(outcomes["consumption"]).swapaxes(0, 1))
-        if not kept:
-            first = slice(0, min(num_envs, experiment.learning.economies_per_update))
-            # A plan that was announced is what is in force: the tax rates of the states.
-            states.pop("tax_plan", None)
-            kept = {f"state/{name}": to_numpy(values)[:, first] for name, values in states.items()}
-            kept |= {f"outcome/{name}": to_numpy(values)[:, first] for name, values in outcomes.items()}
-
-    def joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        return {name: np.concatenate([piece[name] for piece in pieces])[:episodes] for name in pieces[0]}
-
-    return Evaluation(joined(parts), kept, joined(agents), np.concatenate(consumption)[:episodes])
+    return Evaluation.of(experiment, modules, *_episodes_and_seed(experiment, episodes, seed))
 
 
 def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | None = None) -> str:
@@ -167,7 +114,7 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     checkpoint = newest_checkpoint(trial_folder)
     episodes, seed = _episodes_and_seed(experiment, episodes, seed)
     modules = load_networks(checkpoint, experiment)
-    result, plan = play_held_out(experiment, modules, episodes, seed), settled_plan(experiment, modules)
+    result, plan = Evaluation.of(experiment, modules, episodes, seed), settled_plan(experiment, modules)
     record = {
         "episodes": episodes,
         "seed": seed,

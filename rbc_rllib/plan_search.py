@@ -39,8 +39,8 @@ from analysis.plans import (
     write_json,
 )
 from rbc_rllib.economy import Planner
-from rbc_rllib.evaluate import Evaluation, play_held_out
 from rbc_rllib.experiment import ExperimentConfig, Sweep
+from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.policies import Policies, load_policies
@@ -69,7 +69,7 @@ class Followers:
         self.networks = {name: network for name, network in policies.networks.items() if name != "planner"}
         self._scores: dict[Plan, np.ndarray] = {}
 
-    def play(self, plan: Plan, held_out: int = HELD_OUT) -> Evaluation:
+    def play(self, plan: Plan, held_out: int = HELD_OUT) -> HeldOut:
         """What happens where `plan` is announced."""
         told = self.experiment.replace(planner=Planner(mode="fixed", rates=plan))
         return play_held_out(told, self.networks, self.episodes, self.experiment.seed, held_out)
@@ -189,7 +189,7 @@ def retrainings(experiment: ExperimentConfig, search: PlanSearch, seeds: int) ->
 def judge(folder: Path, finished: list[Path]) -> str:
     """Judge the trainings in `folder` that are finished, on the episodes of the search, and write all that is known."""
     search = PlanSearch.read(folder.parent / FILE)
-    played: dict[str, dict[int, Evaluation]] = {}
+    played: dict[str, dict[int, HeldOut]] = {}
     for path in sorted(finished):
         experiment = ExperimentConfig.from_json(path / "config.json")
         networks = load_networks(newest_checkpoint(path), experiment)

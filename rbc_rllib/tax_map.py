@@ -24,8 +24,8 @@ from analysis.tax_map_report import write_tax_map
 from rbc_rllib.economy import EconomyParameters, Planner
 from rbc_rllib.economy.actions import TOLERANCE
 from rbc_rllib.economy.planner import Rates
-from rbc_rllib.evaluate import Evaluation, play_held_out
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
+from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options
@@ -120,7 +120,7 @@ def _on_menu(params: EconomyParameters, name: str, rate: float) -> float:
 
 def play_cell(
     experiment: ExperimentConfig, followers: dict[str, GroupModule], rates: Rates, episodes: int | None = None
-) -> Evaluation:
+) -> HeldOut:
     """What the followers of an experiment without a planner who learns do when told `rates`, on its held-out episodes.
 
     These have the experiment's own seed, so that all cells, and the retrained one of that seed, have the same random

@@ -28,8 +28,8 @@ from analysis.temptation import Credibility, Temptation, temptation_figure
 from analysis.writing import plan_words
 from rbc_rllib.economy import Actions, Outcome
 from rbc_rllib.economy.planner import Rates
-from rbc_rllib.evaluate import Evaluation, play_held_out
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.play.vector_economy import VectorEconomy
@@ -57,7 +57,7 @@ class BrokenPlan(VectorEconomy):
         return super().step(actions)
 
 
-def tempt(policies: Policies, quarter: int, levied: Rates, episodes: int, held_out: int = HELD_OUT) -> Evaluation:
+def tempt(policies: Policies, quarter: int, levied: Rates, episodes: int, held_out: int = HELD_OUT) -> HeldOut:
     """What happens where `levied` is what is levied from `quarter` on (from 1), whatever was announced."""
     broken = partial(BrokenPlan, broken_from=quarter, levied=levied)
     experiment = policies.experiment
@@ -100,7 +100,7 @@ def announced_plan(policies: Policies, name: str) -> Plan:
     return plan
 
 
-def _largest(policies: Policies, quarter: int, announced: Evaluation, before: Evaluation) -> Temptation:
+def _largest(policies: Policies, quarter: int, announced: HeldOut, before: HeldOut) -> Temptation:
     """The best pair of the menu from `quarter` on, and its gain; `before`: as announced, on validation episodes."""
     episodes, base = len(welfare(before)), welfare(before).mean()
     gains = {
@@ -115,7 +115,7 @@ def _largest(policies: Policies, quarter: int, announced: Evaluation, before: Ev
     return Temptation(quarter, levied, gains[levied], gain)
 
 
-def welfare(played: Evaluation) -> np.ndarray:
+def welfare(played: HeldOut) -> np.ndarray:
     """`[episodes]` The planner's social welfare a quarter."""
     return played.indicators["social_welfare"].astype(float)
 

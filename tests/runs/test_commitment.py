@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import one_hot
 
 from rbc_rllib.economy import GROUPS, initial_state, step
-from rbc_rllib.evaluate import play_held_out
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.play.modules import GroupModule, settled_plan
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
 from tests.exact import Agent, actions_of, agents_of, exact_values, joint_choices

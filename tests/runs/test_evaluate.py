@@ -11,7 +11,7 @@ from scipy import stats
 from analysis.intervals import BOOTSTRAP_SEED
 from analysis.results import load_trials
 from analysis.tidy import tidy_table
-from rbc_rllib.evaluate import Evaluation, evaluate_trial, main, play_held_out
+from rbc_rllib.evaluate import Evaluation, evaluate_trial, main
 from tests.play.networks import build_modules
 from tests.runs.trials import untrained
 from tests.small import SMALL
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_numbers(trial
 
 def test_intervals_are_the_bootstrap_over_episodes_and_shrink_with_them():
     modules = build_modules(EXPERIMENT.economy, EXPERIMENT.learning.observation_encodings)
-    few, many = (play_held_out(EXPERIMENT, modules, episodes, seed=0) for episodes in (16, 256))
+    few, many = (Evaluation.of(EXPERIMENT, modules, episodes, seed=0) for episodes in (16, 256))
     for name, values in few.indicators.items():
         interval = few.summary[name]
         bounds = stats.bootstrap(
@@ -149,7 +149,7 @@ def test_a_dead_economy_is_called_trivial(tmp_path, capsys):
 @pytest.mark.parametrize(("share", "trivial"), [(0.0, False), (5 / 12, False), (0.5, True), (1.0, True)])
 def test_an_economy_is_trivial_from_half_of_the_episodes_on(share, trivial):
     modules = build_modules(EXPERIMENT.economy, EXPERIMENT.learning.observation_encodings)
-    result = play_held_out(EXPERIMENT, modules, 12, seed=0)
+    result = Evaluation.of(EXPERIMENT, modules, 12, seed=0)
     result.indicators["trivial_share"][:] = np.arange(12) < 12 * share
     assert result.trivial == trivial
     assert result.verdict().startswith("The economy is trivial:") == trivial

@@ -9,7 +9,7 @@ import torch
 
 from rbc_rllib.economy import Actions, Planner, initial_state, step
 from rbc_rllib.economy.observations import observe
-from rbc_rllib.evaluate import play_held_out
+from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import Certain, Seat
 from rbc_rllib.policies import Policies, load_policies

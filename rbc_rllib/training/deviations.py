@@ -1,0 +1,167 @@
+"""A deviator and the game that it leaves: what it is trained in, and what others' frozen policies let it gain."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+
+from rbc_rllib.economy import GROUPS
+from rbc_rllib.experiment import Deviation, ExperimentConfig
+from rbc_rllib.play.held_out import HeldOut, play_held_out
+from rbc_rllib.play.modules import GroupModule, PlanModule, cooled, untrained_modules
+from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
+from rbc_rllib.play.seats import few_of
+from rbc_rllib.play.spaces import agent_names
+from rbc_rllib.training.checkpoints import load_networks, training_state
+
+DEVIATORS_ENTROPY = dict.fromkeys(GROUPS, 0.005)
+"""Coefficient with which a deviator starts: little, as it wants its gain, but enough to look around."""
+DEVIATORS_LEARNING_RATE = 0.5
+"""Share of the run's own learning rates: steps as large as at its start would first undo what was learned."""
+PLAN_IS_SETTLED = {"plan_settling_start": 0.0, "plan_settling_end": 0.0}
+TEMPERATURES = (0.5, 1e-4)
+"""At which a frozen policy is asked what it gains by acting with less noise; the last one is next to none."""
+VALIDATION_EPISODES = 64
+"""At most; each response is played on so many, or on as few as the held-out ones."""
+
+Networks = dict[str, GroupModule]
+
+
+def final_game(
+    experiment: ExperimentConfig, checkpoint: Path, iterations: int = 1, plan_is_open: bool = False
+) -> ExperimentConfig:
+    """The experiment in the last stage of its curriculum, for `iterations`: whole menus, the full disutility of labor,
+    the no-Ponzi penalty that the checkpoint was trained with, half the learning rates, an entropy bonus that falls
+    to 0.
+
+    A planner who announces keeps to its plan, unless `plan_is_open` since it is the planner who learns.
+    """
+    penalty_increase = training_state(checkpoint).penalty_increase
+    per_iteration = experiment.env_steps_per_update * experiment.learning.updates_per_iteration
+    learning = experiment.learning
+    rates = {group: DEVIATORS_LEARNING_RATE * rate for group, rate in learning.learning_rate}
+    curriculum = experiment.curriculum if plan_is_open else experiment.curriculum.replace(**PLAN_IS_SETTLED)
+    return experiment.replace(
+        economy=experiment.economy.replace(
+            penalty_coefficient=experiment.economy.penalty_coefficient + penalty_increase
+        ),
+        learning=learning.replace(learning_rate=rates),
+        curriculum=curriculum.replace(
+            total_env_steps=iterations * per_iteration,
+            staged_training=False,
+            annealed_ranges=False,
+            annealed_labor_disutility=False,
+            annealed_entropy=False,
+            annealed_debt_penalty=False,
+            final_entropy_coeff=DEVIATORS_ENTROPY,
+            cooled_entropy_coeff=dict.fromkeys(GROUPS, 0.0),
+            cooling_start=0.0,
+            cooling_end=1.0,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class FrozenGame:
+    """The policies of a checkpoint in the game in which their training ended, and what they get."""
+
+    checkpoint: Path
+    experiment: ExperimentConfig
+    networks: Networks
+    seed: int  # of the episodes
+    episodes: int
+
+    @classmethod
+    def of(cls, checkpoint: Path, response: ExperimentConfig) -> "FrozenGame":
+        """The game that `response` to `checkpoint` was learned in."""
+        game, seed = response.replace(deviation=None), ExperimentConfig.of_trial(checkpoint.parent).seed
+        return cls(checkpoint, game, load_networks(checkpoint, game), seed, response.evaluation_episodes)
+
+    def play(self, experiment: ExperimentConfig, networks: Networks, stream: int = HELD_OUT) -> HeldOut:
+        """The game with other `networks`, in the seats of `experiment`; on the same episodes each time."""
+        episodes = min(self.episodes, VALIDATION_EPISODES) if stream == VALIDATION else self.episodes
+        return play_held_out(experiment, networks, episodes, self.seed, stream)
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """Nobody deviates."""
+        return self.play(self.experiment, self.networks)
+
+    @cached_property
+    def validation(self) -> HeldOut:
+        """Nobody deviates, on validation episodes."""
+        return self.play(self.experiment, self.networks, VALIDATION)
+
+    @cached_property
+    def untrained(self) -> HeldOut:
+        """Nobody has learned anything."""
+        return self.play(self.experiment, untrained_modules(self.experiment, self.seed))
+
+
+@dataclass(frozen=True)
+class Response:
+    """Policies in which the deviator has left."""
+
+    name: str
+    networks: Networks
+    gains: np.ndarray  # [K] of each agent that deviates, on validation episodes
+    alone: bool  # whether each of them deviates alone
+
+    @property
+    def score(self) -> float:
+        """What is gained on average; who is alone and would lose by it stays."""
+        return float((np.maximum(self.gains, 0) if self.alone else self.gains).mean())
+
+
+SCORE = attrgetter("score")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A deviator who is asked what leaving the frozen policies gains."""
+
+    frozen: FrozenGame
+    deviating: ExperimentConfig
+
+    @property
+    def deviation(self) -> Deviation:
+        """Who leaves."""
+        assert self.deviating.deviation is not None
+        return self.deviating.deviation
+
+    def rewards(self, evaluation: HeldOut) -> np.ndarray:
+        """`[episodes, K]` A quarter's mean, of each agent that deviates."""
+        rewards = evaluation.rewards[self.deviation.group].astype(float)
+        return rewards if self.deviation.agents is None else rewards[:, list(self.deviation.agents)]
+
+    def play(self, networks: Networks, stream: int = HELD_OUT) -> np.ndarray:
+        """`[episodes, K]` What the agents get that deviate by their policy in `networks`; where each does so alone, a
+        few at once as in training."""
+        if not self.deviation.each:
+            return self.rewards(self.frozen.play(self.deviating, networks, stream))
+        names = agent_names(self.deviating.economy)[self.deviation.group]
+        turns, columns = -(-len(names) // few_of(len(names))), dict[int, np.ndarray]()
+        for turn in range(turns):
+            agents = list(range(turn, len(names), turns))
+            own = self.deviation.replace(deviator="+".join(names[k] for k in agents))
+            played = self.frozen.play(self.deviating.replace(deviation=own), networks, stream)
+            columns |= {k: played.rewards[own.group][:, k].astype(float) for k in agents}
+        return np.stack([columns[k] for k in range(len(names))], axis=1)
+
+    def response(self, name: str, networks: Networks) -> Response:
+        """These networks with what they gain on validation episodes."""
+        gains = (self.play(networks, VALIDATION) - self.rewards(self.frozen.validation)).mean(0)
+        return Response(name, networks, gains, self.deviation.each)
+
+    def cooled(self) -> list[Response]:
+        """The frozen policy with less noise; none of a plan, which has no noise left."""
+        policy, frozen = self.deviation.policy, self.frozen.networks
+        own = frozen[self.deviation.group]
+        if isinstance(own, PlanModule):
+            return []
+        return [
+            self.response(f"the frozen policy at temperature {each:g}", {**frozen, policy: cooled(own, each)})
+            for each in TEMPERATURES
+        ]
