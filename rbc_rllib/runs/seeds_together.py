@@ -61,19 +61,20 @@ class SeedsTogether(FIFOScheduler):
         self._failed.add(_names(trial))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The first trial that is not started, then the first that waits for nobody any more.
+        """The first trial that is not started, then the first that is paused, of those that wait for nobody.
 
-        Those that wait and whose configuration has been stopped are stopped here, where none is being saved.
+        A resumed run has paused trials among those that are not started. Those whose configuration has been stopped
+        are stopped here, where none is being saved.
         """
         for configuration, _ in self._failed:
             for milestone in self.milestones:
                 self._judge(milestone, configuration)
-        paused = [trial for trial in tune_controller.get_trials() if trial.status == "PAUSED"]
-        for trial in [trial for trial in paused if _names(trial)[0] in self._stopped]:
-            paused.remove(trial)
+        idle = [trial for trial in tune_controller.get_trials() if trial.status in ("PENDING", "PAUSED")]
+        for trial in [trial for trial in idle if _names(trial)[0] in self._stopped]:
+            idle.remove(trial)
             tune_controller.stop_trial(trial)
-        pending = [trial for trial in tune_controller.get_trials() if trial.status == "PENDING"]
-        return next(iter([*pending, *(trial for trial in paused if not self._waits(trial))]), None)
+        ready = [trial for trial in idle if not self._waits(trial)]
+        return min(ready, key=lambda trial: trial.status == "PAUSED", default=None)
 
     def get_state(self) -> dict[str, Any]:
         """What has been reported and judged."""

@@ -7,6 +7,9 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+from rbc_rllib.experiment import ExperimentConfig
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -60,3 +63,14 @@ def rows(trial: Path) -> list[dict[str, str]]:
     """What a trial has reported."""
     with (trial / "progress.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def trials_in(folder: Path) -> list[SimpleNamespace]:
+    """Config, reports and number of each trial."""
+    found = []
+    for path in sorted(folder.glob("*/config.json")):
+        reports = rows(path.parent)
+        config = ExperimentConfig.from_json(path)
+        number = path.parent.name.rpartition("_")[2]
+        found.append(SimpleNamespace(name=path.parent.name, number=number, config=config, reports=reports))
+    return found

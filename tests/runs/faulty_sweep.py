@@ -15,10 +15,12 @@ import ray  # noqa: F401 (it brings psutil)
 
 # isort: split
 import psutil
+from ray import tune
 
 from rbc_rllib import sweep
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs.progress import ProgressLines
+from rbc_rllib.search import Search
 from tests.small import SMALL
 
 ALONE = SMALL.with_values(
@@ -30,11 +32,27 @@ RUNNERS = ALONE.with_values(
 LEARNERS = ALONE.with_values({"name": "learners", "resources.num_learners": 2, "resources.num_cpus_per_learner": 0.01})
 BROKEN = ALONE.with_values({"name": "broken", "economy.total_factor_productivity": 1e38})
 
+SEARCHED = ALONE.with_values({"name": "searched", "curriculum.total_env_steps": 256})  # four iterations
+DRAWS_GET_WORSE = 3
+"""The seed of two draws of which the second one makes work harder."""
+
 SWEEPS = {
     "undisturbed": Sweep((ALONE, ALONE.replace(seed=1), RUNNERS, LEARNERS)),
     "deaths": Sweep((ALONE, RUNNERS, LEARNERS, BROKEN)),
     "pair": Sweep((ALONE, ALONE.replace(seed=1))),
     "one": Sweep((ALONE,)),
+    "stopped": Sweep(
+        (SEARCHED, SEARCHED.replace(seed=1)),
+        {"economy.labor_disutility": tune.uniform(0.01, 1.0)},
+        num_samples=2,
+        search=Search(kind="asha", judged_from=0.5, seed=DRAWS_GET_WORSE),
+    ),
+    "bred": Sweep(
+        (SEARCHED,),
+        {"learning.learning_rate.firm": tune.loguniform(1e-4, 1e-2), "learning.clip_param": tune.uniform(0.1, 0.3)},
+        num_samples=2,
+        search=Search(kind="population", interval=0.5),
+    ),
 }
 TITLES = {"runner": "ray::BatchedEnvRunner", "learner": ("ray::_WrappedExecutable", "ray::_RayTrainWorker")}
 """How processes call themselves."""

@@ -26,7 +26,7 @@ from rbc_rllib.runs.snapshots import is_whole
 from rbc_rllib.runs.trials_table import FILE, read_rows
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, weights_hash
-from tests.runs.commands import environment, finish, free_ports, rows, start
+from tests.runs.commands import environment, finish, free_ports, rows, start, trials_in
 from tests.small import SMALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # fixtures and several sweeps, on slow cores
@@ -51,6 +51,7 @@ class Raylets:
             RAYLETS=",".join(map(str, raylets)),
             FAULTS=json.dumps(faults or {}),
             WANDB_API_KEY=SECRET,
+            TUNE_GLOBAL_CHECKPOINT_S="0",  # short sweeps would end, or be killed, before their second snapshot
         )
         output = finish(process, seconds=500)
         return process.returncode, output
@@ -180,6 +181,56 @@ def test_a_sweep_whose_driver_is_killed_resumes_to_the_same_table(raylets, undis
     status, output = raylets.sweep("pair", tmp_path, "--resume")
     assert status == 0, output
     check_same_results(tmp_path / "pair", undisturbed, ["alone_seed0", "alone_seed1"])
+
+
+def killed_and_resumed(raylets: Raylets, name: str, results: Path, trial: str, iteration: int) -> list:
+    """The trials of a sweep whose driver was killed when `trial` reported `iteration`; what had ended by then is not
+    trained again."""
+    status, output = raylets.sweep(name, results, faults={trial: ["driver", iteration]})
+    assert status == -9, output
+    ended = {path: (results / name / path / "progress.csv").read_bytes() for path in table(results / name)}
+    status, output = raylets.sweep(name, results, "--resume")
+    assert status == 0, output
+    assert ended == {path: (results / name / path / "progress.csv").read_bytes() for path in ended}
+    return sorted(trials_in(results / name), key=lambda trial: trial.number)
+
+
+def test_the_seeds_of_a_configuration_stop_together_though_the_driver_is_killed(raylets, tmp_path):
+    """Work is the harder the more; the configuration that comes later and is worse than the median is stopped.
+
+    When its second seed comes to the milestone the driver is killed: the first seed waits there, and the better
+    configuration is judged.
+    """
+    trials = killed_and_resumed(raylets, "stopped", tmp_path, "searched_seed1_00003", 2)
+    first, second = trials[:2], trials[2:]
+    assert {trial.config.seed for trial in first} == {trial.config.seed for trial in second} == {0, 1}
+    welfare = [[float(trial.reports[1]["economy/social_welfare"]) for trial in each] for each in (first, second)]
+    assert sum(welfare[0]) > sum(welfare[1])
+    assert [len(trial.reports) for trial in (*first, *second)] == [4, 4, 2, 2]
+    judged = [path.parent.name for path in sorted((tmp_path / "stopped").glob("*/evaluation.json"))]
+    assert judged == sorted(trial.name for trial in first)  # what was stopped is not judged
+
+
+def test_a_population_learns_by_the_values_of_its_best_though_the_driver_is_killed(raylets, tmp_path):
+    """Halfway the worse of two members goes on from the better one's policies, with values near that one's; then the
+    driver is killed. The rates that learners report are those of each member's config.json, also where that has
+    changed."""
+    members, rates = killed_and_resumed(raylets, "bred", tmp_path, "searched_seed0_00001", 3), []
+    for member in members:
+        assert [int(report["env_steps"]) for report in member.reports] == [64, 128, 192, 256]
+        own = []
+        for report in member.reports:
+            progress = (int(report["env_steps"]) - 16) / 256  # two updates of 32 env steps, reported by their mean
+            own.append(float(report["learning/firm/learning_rate"]) / (1 - 0.95 * progress))
+        assert own[:2] == pytest.approx([own[0]] * 2)
+        assert own[2:] == pytest.approx([member.config.learning.learning_rate.firm] * 2)
+        assert 0.1 <= member.config.learning.clip_param <= 0.3
+        rates.append((own[0], own[-1]))
+    halfway = [float(member.reports[1]["economy/social_welfare"]) for member in members]
+    best = halfway.index(max(halfway))
+    assert rates[best][1] == pytest.approx(rates[best][0])
+    assert rates[1 - best][1] != pytest.approx(rates[1 - best][0])
+    assert len(list((tmp_path / "bred-anew").glob("*/evaluation.json"))) == 1
 
 
 def test_a_full_disk_ends_a_sweep_in_one_sentence_and_with_room_it_goes_on(raylets, undisturbed, tmp_path):

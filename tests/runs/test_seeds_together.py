@@ -219,3 +219,17 @@ def test_a_restored_run_knows_what_was_reported_judged_and_stopped():
     assert after.report(2, 1, -5.0) == "STOP"  # 2 is less than the median 3 of those before, whom only the state knows
     after.next()
     assert after.statuses(2) == {"TERMINATED"}
+
+
+def test_a_seed_that_waits_goes_on_waiting_in_a_resumed_run():
+    """Tune takes a restored trial that was paused for one that is not started."""
+    tune = controller(draws=2, seeds=2)
+    for seed in range(2):
+        tune.report(0, seed, 5.0)
+    assert tune.report(1, 0, 1.0) == "PAUSE"
+    for seed in range(2):
+        tune.trials[1, seed].status = "PENDING"
+    assert tune.next() == (1, 1)
+    assert tune.report(1, 1, 1.0) == "STOP"
+    tune.next()
+    assert tune.statuses(1) == {"TERMINATED"}
