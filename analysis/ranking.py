@@ -62,8 +62,8 @@ def rank(trials: Sequence[Trial]) -> list[Configuration]:
 
 
 def failed(trial: Trial) -> bool:
-    """Whether a trial ended in an error and was not trained to its end since."""
-    return trial.error is not None and not trial.finished
+    """Whether a trial failed and has not come to its end since."""
+    return trial.error is not None and not (trial.recovered or trial.finished)
 
 
 def searched(trials: Sequence[Trial]) -> bool:

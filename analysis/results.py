@@ -26,7 +26,8 @@ class Trial:
     config: dict[str, Any]  # the complete experiment config
     progress: pandas.DataFrame  # one row a training iteration; empty before the first
     evaluation: dict[str, Any] | None  # held-out episodes with frozen policies; None while unfinished
-    error: str | None = None  # the last line of what it said when it failed, even if it was resumed since
+    error: str | None = None  # the last line of what it said when it failed, even if it was tried again since
+    recovered: bool = False  # whether it failed and has come to its end since, by `trials.parquet`
 
     @property
     def seed(self) -> int:
@@ -123,13 +124,14 @@ def load_trial(folder: Path) -> Trial:
         if key not in config:
             rule = f"an experiment config holds {key}"
             raise ConfigError(str(folder / "config.json"), sorted(config), rule, "give a folder written by training")
-    evaluation = folder / "evaluation.json"
+    evaluation, error = folder / "evaluation.json", _read_error(folder / "error.txt")
     return Trial(
         path=folder,
         config=config,
         progress=_read_progress(folder / "progress.csv"),
         evaluation=read_json(evaluation) if evaluation.is_file() else None,
-        error=_read_error(folder / "error.txt"),
+        error=error,
+        recovered=error is not None and _ended(folder),
     )
 
 
@@ -148,6 +150,14 @@ def _read_error(path: Path) -> str | None:
         return None
     lines = path.read_text().strip().splitlines()
     return lines[-1] if lines else "no cause was written"
+
+
+def _ended(trial: Path) -> bool:
+    path = trial.parent / "trials.parquet"
+    if not path.is_file():
+        return False
+    rows = pandas.read_parquet(path, columns=["trial", "status"])
+    return bool(((rows["trial"] == trial.name) & (rows["status"] == "TERMINATED")).any())
 
 
 def _read_progress(path: Path) -> pandas.DataFrame:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.gains import Solution
+from analysis.ranking import failed
 from analysis.results import Trial, load_trial, nothing_in, read_json
 from analysis.tax_map import TaxMap
 from rbc_rllib.economy import EconomyParameters
@@ -40,7 +41,8 @@ class Study:
     maps: dict[str, TaxMap] = field(default_factory=dict)  # by the run's label
     searches: dict[str, dict[str, Any]] = field(default_factory=dict)  # records of plan_search, by the run's label
     temptations: dict[str, dict[str, Any]] = field(default_factory=dict)  # records, by the run's label
-    failures: dict[str, str] = field(default_factory=dict)  # trials that failed, and the cause
+    failures: dict[str, str] = field(default_factory=dict)  # trials that failed for good, and the cause
+    recoveries: dict[str, str] = field(default_factory=dict)  # trials that failed and were tried again to their end
     damaged: list[str] = field(default_factory=list)  # a sentence for each file that cannot be read
 
     @property
@@ -98,7 +100,8 @@ def _read_trial(study: Study, folder: Path) -> None:
     label = "/".join(folder.parts[-2:])
     study.trials.append(trial)
     if trial.error is not None:
-        study.failures[label] = textwrap.shorten(trial.error, CAUSE_LETTERS, placeholder=" ...")
+        place = study.failures if failed(trial) else study.recoveries
+        place[label] = textwrap.shorten(trial.error, CAUSE_LETTERS, placeholder=" ...")
     for path in sorted(folder.glob("temptation.json")) or sorted(folder.glob("temptation-*/temptation.json")):
         study.temptations[label] = read_json(path)
 

@@ -25,7 +25,7 @@ GAIN = "each_firm"
 
 
 def section(study: Study) -> Section | None:
-    """The ranking of configurations; None where nothing was searched and nothing failed."""
+    """The ranking of configurations, and what failed; None where nothing was searched and nothing failed."""
     parts: list[Part] = []
     if searched(study.trials):
         ranked = rank(study.trials)
@@ -55,6 +55,10 @@ def section(study: Study) -> Section | None:
         parts.append(
             Words("Failed trials go on from their last checkpoint where the sweep is run again with --resume.")
         )
+    if study.recoveries:
+        caption = "Trials that failed, were tried again and came to their end; and what they had said."
+        frame = pandas.DataFrame({"cause": study.recoveries}).rename_axis("trial")
+        parts.append(Table("recoveries", caption, frame))
     return Section("Search", tuple(parts)) if parts else None
 
 

@@ -144,6 +144,21 @@ def test_best_responses_maps_and_failures_that_lie_beside_are_part_of_it(experim
     assert not any("rbc_rllib.tax_map" in command for command in page.of("code"))
 
 
+def test_trials_that_were_tried_again_to_their_end_are_listed_apart(experiment: Path, tmp_path: Path) -> None:
+    rows = {"full_0": "TERMINATED", "running_0": "TERMINATED", "low_entropy_0": "ERROR", "full_1": "TERMINATED"}
+    pandas.DataFrame({"trial": list(rows), "status": list(rows.values())}).to_parquet(experiment / "trials.parquet")
+    for name in ("full_0", "running_0"):  # one is evaluated, the other was stopped by a search
+        (experiment / name / "error.txt").write_text("Traceback\nRayActorError: the node went away\n")
+    (experiment / "low_entropy_0" / "evaluation.json").unlink()
+    (experiment / "low_entropy_0" / "error.txt").write_text("Traceback\nNumericsError: price is NaN\n")
+    write_report(experiment, tmp_path / "out")
+    listed = {
+        name: pandas.read_csv(tmp_path / "out" / "report" / f"{name}.csv")["trial"].tolist()
+        for name in ("failures", "recoveries")
+    }
+    assert listed == {"failures": ["paper/low_entropy_0"], "recoveries": ["paper/full_0", "paper/running_0"]}
+
+
 def test_a_search_is_ranked_with_what_mattered(tmp_path: Path) -> None:
     for place, rate in enumerate((1e-4, 3e-4, 1e-3, 3e-3, 1e-2)):
         for seed in range(2):
