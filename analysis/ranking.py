@@ -15,6 +15,10 @@ from rbc_rllib.search import counted, lowest
 
 SHOWN = 10  # lines of the printed table
 
+GAIN_TITLE = "gain of a single firm, %"
+MEASURED = "gain/each_firm"
+"""The column of `progress.csv` that a search adds which looks for little gain."""
+
 RULE = (
     "A seed that failed counts as dead, with welfare 0 or the lowest of any seed where that is less: a configuration"
     " does not rise by what it loses. Configurations of which a seed is missing or not trained to its end, because it"
@@ -33,6 +37,7 @@ class Configuration:
     failed: int
     trained: float  # of the seed that has come least far, of those that have not failed; 1: to the end
     complete: bool  # whether every seed of the search is there, and has finished or failed
+    gain: float  # of a single firm at the end of training, percent: mean over the living seeds; NaN: not measured
 
     @property
     def seeds(self) -> int:
@@ -55,6 +60,7 @@ def rank(trials: Sequence[Trial]) -> list[Configuration]:
             failed=sum(map(failed, members)),
             trained=min((_share_trained(trial) for trial in members if not failed(trial)), default=0.0),
             complete=len(members) == num_seeds and all(trial.finished or failed(trial) for trial in members),
+            gain=mean_gain(members),
         )
         for name, members in groups.items()
     ]
@@ -66,6 +72,14 @@ def failed(trial: Trial) -> bool:
     return trial.error is not None and not (trial.recovered or trial.finished)
 
 
+def mean_gain(trials: Sequence[Trial]) -> float:
+    """What a single firm gains at least, in percent, as trials themselves measured it: mean over the living seeds that
+    have ended; NaN without one."""
+    gains = [trial.progress[MEASURED].iloc[-1] for trial in trials if MEASURED in trial.progress and trial.env_steps]
+    known = [float(gain) for gain in gains if not math.isnan(gain)]
+    return sum(known) / len(known) if known else math.nan
+
+
 def searched(trials: Sequence[Trial]) -> bool:
     """Whether there are several configurations of one name."""
     return any(" [" in name for name in by_treatment(trials))
@@ -73,13 +87,16 @@ def searched(trials: Sequence[Trial]) -> bool:
 
 def ranking_text(ranked: Sequence[Configuration]) -> str:
     """The first lines of the ranking as a table, and how it is to be read."""
-    lines = [["configuration", "seeds", "dead", "social welfare", "trained"]]
+    measured = not all(math.isnan(each.gain) for each in ranked)
+    head = ["configuration", "seeds", "dead", "social welfare", *([GAIN_TITLE] if measured else []), "trained"]
+    lines = [head]
     quantity = BY_NAME["social_welfare"]
     for each in ranked[:SHOWN]:
         own = each.welfare
         dead = f"{each.dead / each.seeds:.0%}" + (f" ({each.failed} failed)" if each.failed else "")
         welfare = quantity.text(own.mean, own.low, own.high)
-        lines.append([_short(each.name), str(each.seeds), dead, welfare, f"{each.trained:.0%}"])
+        gain = [] if not measured else ["-" if math.isnan(each.gain) else f"{each.gain:.1f}"]
+        lines.append([_short(each.name), str(each.seeds), dead, welfare, *gain, f"{each.trained:.0%}"])
     left = len(ranked) - SHOWN
     more = f"; {count(left, 'configuration')} more in report.html" if left > 0 else ""
     interval = f"{CONFIDENCE:.0%} Student t interval"

@@ -13,7 +13,7 @@ from rbc_rllib.economy import EconomyParameters, Planner
 from rbc_rllib.settings import ConfigError
 
 PROGRESS_COLUMNS = ("training_iteration", "env_steps", "curriculum_stage", "agent_steps_per_second", "time_total_s")
-PROGRESS_PREFIXES = ("economy/", "curriculum/", "learning/")
+PROGRESS_PREFIXES = ("economy/", "curriculum/", "learning/", "gain/")
 # Settings in which trials of one treatment may differ.
 NOT_A_TREATMENT = ("name", "seed", "resources", "evaluation_episodes", "iterations_per_checkpoint")
 

@@ -145,7 +145,8 @@ def judge(folder: Path, finished: list[Path]) -> str:
 
 
 def _judge_checkpoint(checkpoint: Path, members: list[Member]) -> Solution:
-    frozen, by_deviator = FrozenGame.of(checkpoint, members[0][1]), defaultdict[str, list[Member]](list)
+    seed = ExperimentConfig.of_trial(checkpoint.parent).seed
+    frozen, by_deviator = FrozenGame.of(checkpoint, members[0][1], seed), defaultdict[str, list[Member]](list)
     for path, experiment in members:
         assert experiment.deviation is not None
         by_deviator[experiment.deviation.deviator].append((path, experiment))

@@ -8,6 +8,8 @@ from pydantic import Field, PositiveInt
 
 from rbc_rllib.settings import Settings
 
+Objective = Literal["welfare", "dead_share", "gain"]
+
 
 class Search(Settings):
     """A way to look for the configuration with the highest social welfare.
@@ -18,8 +20,10 @@ class Search(Settings):
     - random: each draw is trained to its end.
     - asha: at `judged_from` of the training, and whenever `reduction_factor` times that is reached, only configurations
       among the best 1 / `reduction_factor` of those judged so far go on (asynchronous successive halving).
-    - optuna: a draw follows from what came of those before it (a tree-structured Parzen estimator). With two objectives
-      it looks for the configurations that are worse than no other in both.
+    - optuna: a draw follows from what came of those before it (a tree-structured Parzen estimator). With several
+      objectives it looks for the configurations that no other beats in all of them: much welfare, few dead seeds, and
+      little gain, what a single firm gains at least by leaving the policies that were learned. Each seed that lives
+      measures that at the end of its training, by a best response of `gain_iterations`.
     - population: all draws are trained side by side; at each `interval` the worst quarter goes on from policies of the
       best quarter, with their values changed a little (population-based training). A member's values change while it
       learns, and its policies come from others: there is nothing for seeds to repeat. So members have one seed, the
@@ -30,7 +34,8 @@ class Search(Settings):
     seed: int = Field(0, ge=0, lt=2**32)  # of the draws; a population changes its values at random without one
     judged_from: float = Field(0.7, gt=0, lt=1)  # asha
     reduction_factor: float = Field(2.0, gt=1)  # asha
-    objectives: tuple[Literal["welfare", "dead_share"], ...] = Field(("welfare",), min_length=1)  # optuna
+    objectives: tuple[Objective, ...] = Field(("welfare",), min_length=1)  # optuna
+    gain_iterations: PositiveInt = 40  # optuna: of the training that finds a gain; a longer one finds more of it
     # optuna: configurations in training at a time; one that does not wait for others learns less of them
     at_once: PositiveInt = 1
     interval: float = Field(0.1, gt=0, lt=1)  # population: share of the training
@@ -42,6 +47,11 @@ def lowest(welfare: Iterable[float | None]) -> float:
     return min([0.0, *(value for value in welfare if value is not None and math.isfinite(value))])
 
 
-def counted(welfare: Iterable[float | None], floor: float) -> list[float]:
-    """The welfare of each seed of a configuration, `floor` for those that failed (None): none is left out."""
-    return [floor if value is None else value for value in welfare]
+def highest(gains: Iterable[float | None]) -> float:
+    """The gain of a seed that failed or died, given those of all seeds of a search: the highest of any, or 0."""
+    return max([0.0, *(value for value in gains if value is not None)])
+
+
+def counted(values: Iterable[float | None], otherwise: float) -> list[float]:
+    """What each seed of a configuration came to, `otherwise` for those that failed (None): none is left out."""
+    return [otherwise if value is None else value for value in values]

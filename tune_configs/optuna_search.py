@@ -1,5 +1,5 @@
-"""How much should agents explore, and how fast should they learn? Suggestions by Optuna, for much welfare and few dead
-seeds.
+"""How much should agents explore, and how fast should they learn? Suggestions by Optuna, for much welfare, little that
+a single firm gains by leaving, and few dead seeds.
 
 Each suggestion is trained with every seed for a third of the steps; the next one follows from means over seeds.
 """
@@ -24,5 +24,5 @@ SWEEP = Sweep(
         "learning.learning_rate.planner": tune.loguniform(2e-4, 2e-3),
     },
     num_samples=24,
-    search=Search(kind="optuna", objectives=("welfare", "dead_share")),
+    search=Search(kind="optuna", objectives=("welfare", "gain", "dead_share")),
 )

@@ -1,6 +1,5 @@
 """A search over hyperparameters: what came out best over seeds, what mattered, and what failed."""
 
-import math
 import warnings
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ from analysis.figures import new_figure, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.page import Part, Picture, Section, Table, Words
 from analysis.quantities import BY_NAME
-from analysis.ranking import RULE, Configuration, rank, searched
+from analysis.ranking import GAIN_TITLE, RULE, Configuration, rank, searched
 from analysis.results import Trial, differing_settings, flat_settings
 from analysis.solutions import Solutions
 from analysis.study import Study
@@ -71,7 +70,7 @@ def ranking(ranked: Sequence[Configuration]) -> tuple[pandas.DataFrame, pandas.D
         numbers[each.name] = {
             "social welfare": each.welfare.mean,
             "dead share": each.dead / each.seeds,
-            "gain of a single firm, %": gain.mean if gain else math.nan,
+            GAIN_TITLE: gain.mean if gain else each.gain,
             "seeds": each.seeds,
             "failed": each.failed,
             "trained": each.trained,

@@ -6,7 +6,7 @@ from typing import Any
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.runs.sameness import flat
 
-PARTS = ("economy", "curriculum", "learning")
+PARTS = ("economy", "curriculum", "learning", "gain")
 RUN = ("env_steps", "agent_steps_per_second", "seconds_left")
 
 
@@ -16,7 +16,7 @@ def numbers(result: dict[str, Any], experiment: ExperimentConfig) -> dict[str, f
     What is about the run itself is in `run/`; what Tune has added is left out.
     """
     run = {"progress": experiment.curriculum.progress(result["env_steps"]), **{name: result[name] for name in RUN}}
-    values = flat({**{part: result[part] for part in PARTS}, "run": run})
+    values = flat({**{part: result[part] for part in PARTS if part in result}, "run": run})
     return {name.replace(".", "/"): float(value) for name, value in values.items() if math.isfinite(value)}
 
 

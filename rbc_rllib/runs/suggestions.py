@@ -15,24 +15,27 @@ from ray.tune.search.sample import Domain
 
 from rbc_rllib.economy.indicators import TRIVIAL_FROM
 from rbc_rllib.runs.seeds_together import WELFARE
-from rbc_rllib.search import Search, counted, lowest
+from rbc_rllib.runs.trial import GAIN, GAIN_ITERATIONS
+from rbc_rllib.search import Search, counted, highest, lowest
 from rbc_rllib.settings import ConfigError
 
 TRIVIAL_SHARE = "economy/trivial_share"
 DIRECTIONS = {
     "welfare": optuna.study.StudyDirection.MAXIMIZE,
     "dead_share": optuna.study.StudyDirection.MINIMIZE,
+    "gain": optuna.study.StudyDirection.MINIMIZE,
 }
 RANDOM_DRAWS = 10  # at most, before the first that follows from others; Optuna's own default
 
-Outcome = list[float] | None
-"""Welfare and share of trivial episodes of a seed; None where it failed."""
+Outcome = dict[str, float] | None
+"""What a seed reported in the end, by path; None where it failed."""
 
 
 class Suggestions(Searcher):
     """Repeats each suggestion once for every experiment, that is seed, and goes on from means over seeds.
 
-    A seed that fails counts as dead, with the lowest welfare; it is never left out. What was suggested and what came of
+    A seed that fails counts as dead, with the lowest welfare and, as one that died, with the highest gain: nobody gains
+    by leaving an economy in which nobody works. None is left out. What was suggested and what came of
     it is all the state, and a suggestion follows from that and the search's seed: a restored search goes on with the
     very suggestions of one that was never interrupted.
     """
@@ -63,7 +66,8 @@ class Suggestions(Searcher):
         draw, own = next((draw, each) for draw, each in enumerate(self.suggested) if None in each["trials"])
         place = own["trials"].index(None)
         own["trials"][place] = trial_id
-        return {"experiment": self.experiments[place], "values": {**self.fixed, **own["values"]}, "draw": draw}
+        config = {"experiment": self.experiments[place], "values": {**self.fixed, **own["values"]}, "draw": draw}
+        return config | ({GAIN_ITERATIONS: self.search.gain_iterations} if "gain" in self.search.objectives else {})
 
     def forget_all_but(self, trial_ids: Collection[str]) -> None:
         """Make other trials again: a driver that is killed may have saved them here and not yet among its trials."""
@@ -74,11 +78,11 @@ class Suggestions(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Keep what came of a seed; of one that failed and was then resumed, what came of it then."""
         report = {} if error or result is None else result
-        welfare = float(report.get(WELFARE, math.nan))
-        outcome = [welfare, float(report.get(TRIVIAL_SHARE, 0.0))] if math.isfinite(welfare) else None
+        known = {name: float(report.get(name, math.nan)) for name in (WELFARE, TRIVIAL_SHARE, GAIN)}
+        outcome = {name: value for name, value in known.items() if math.isfinite(value)}
         for each in self.suggested:
             if trial_id in each["trials"]:
-                each["outcomes"][trial_id] = outcome
+                each["outcomes"][trial_id] = outcome if WELFARE in outcome else None
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state as JSON."""
@@ -91,15 +95,17 @@ class Suggestions(Searcher):
     def objectives(self) -> list[list[float] | None]:
         """What Optuna hears of each suggestion, in the order of the search's objectives; None while a seed trains."""
         everything: list[Outcome] = [outcome for each in self.suggested for outcome in each["outcomes"].values()]
-        floor = lowest(map(_welfare, everything))
+        floor, ceiling = lowest(_each(WELFARE, everything)), highest(_each(GAIN, everything))
         heard: list[list[float] | None] = []
         for each in self.suggested:
             own: list[Outcome] = list(each["outcomes"].values())
-            welfare = counted(map(_welfare, own), floor)
-            dead = [outcome is None or outcome[1] >= TRIVIAL_FROM for outcome in own]
             if self._is_over(each):
-                means = {"welfare": np.mean(welfare), "dead_share": np.mean(dead)}
-                heard.append([float(means[name]) for name in self.search.objectives])
+                values: dict[str, list[Any]] = {
+                    "welfare": counted(_each(WELFARE, own), floor),
+                    "dead_share": [share >= TRIVIAL_FROM for share in counted(_each(TRIVIAL_SHARE, own), 1.0)],
+                    "gain": counted(_each(GAIN, own), ceiling),
+                }
+                heard.append([float(np.mean(values[name])) for name in self.search.objectives])
             else:
                 heard.append(None)
         return heard
@@ -126,8 +132,8 @@ class Suggestions(Searcher):
         return study.ask(self.space).params
 
 
-def _welfare(outcome: Outcome) -> float | None:
-    return None if outcome is None else outcome[0]
+def _each(name: str, outcomes: Sequence[Outcome]) -> list[float | None]:
+    return [None if outcome is None else outcome.get(name) for outcome in outcomes]
 
 
 def _is_drawn(value: Any) -> bool:

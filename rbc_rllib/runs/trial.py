@@ -1,9 +1,10 @@
 """`Trial`: one training run as Tune sees it. Its config is an `ExperimentConfig` plus sampled values; its results are
-in economic words."""
+in economic words. In the end it may measure what a single firm gains by leaving what was learned."""
 
 import math
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
@@ -11,15 +12,34 @@ from ray.tune.result import SHOULD_CHECKPOINT
 
 from callbacks import PenaltyAnnealing, curriculum_callbacks
 from rbc_rllib.economy.actions import group_sizes
-from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.economy.indicators import TRIVIAL_FROM
+from rbc_rllib.experiment import EACH, Deviation, ExperimentConfig, Resources
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.training.algorithm import EconomyPPO
-from rbc_rllib.training.checkpoints import TrainingState, describe, initial_weights, newest_whole, weights_hash
+from rbc_rllib.training.checkpoints import (
+    TrainingState,
+    describe,
+    initial_weights,
+    load_networks,
+    newest_whole,
+    weights_hash,
+)
 from rbc_rllib.training.config import algorithm_config
+from rbc_rllib.training.deviations import SCORE, Asked, FrozenGame, final_game
 from rbc_rllib.training.metric_keys import ECONOMY, LEARNING, PENALTY_INCREASE
 from rbc_rllib.training.rllib_internals import follow_learning_rates
 
 KEPT = ("training_iteration", "time_this_iter_s", "time_total_s", "done", "trial_id", "date", "timestamp", "pid")
+
+GAIN_ITERATIONS = "gain_iterations"
+"""In a trial's config: measure, in the end, what a single firm gains at least, by a best response of so many
+iterations."""
+
+ASKED = f"{EACH}firm"
+"""Who is asked: consumers gain little, and nearly all of it by acting with less noise."""
+
+GAIN = f"gain/{ASKED}"
+"""The path of that in a report: percent of firms' mean absolute reward."""
 
 
 def experiment_of(trial_config: dict[str, Any]) -> ExperimentConfig:
@@ -38,6 +58,7 @@ class Trial(EconomyPPO):
         self.trial_config = config
         self.experiment = experiment_of(config)
         self._reported_env_steps = 0
+        self._of_tune = kwargs
         prepare_process(self.experiment.resources.torch_threads)
         super().__init__(algorithm_config(self.experiment, curriculum_callbacks(self.experiment)), **kwargs)
         self._frozen: dict[str, str] = {}  # hashes of the weights that stay
@@ -60,6 +81,10 @@ class Trial(EconomyPPO):
         super().log_result(result)
         self._check_weights(self._frozen)
         report = self._report(result)
+        if iterations := self.trial_config.get(GAIN_ITERATIONS):
+            # Unknown until the end, and where nobody has anything to gain, since nobody works.
+            alive = report["economy"].get("trivial_share", 0.0) < TRIVIAL_FROM
+            report["gain"] = {ASKED: self._gain(iterations) if report["done"] and alive else math.nan}
         result.clear()
         result.update(report)
 
@@ -115,13 +140,40 @@ class Trial(EconomyPPO):
             "seconds_left": remaining / steps_now * seconds if steps_now else math.nan,
         }
 
+    def _gain(self, iterations: int) -> float:
+        """What a single firm gains at least by leaving the policies as they are, in percent.
+
+        As `best_response --everyone firm` finds it with one seed and one checkpoint. The deviator is trained by a trial
+        of its own in this process, on its CPU where this trial has other processes.
+        """
+        own = self.experiment.resources
+        others = own.num_env_runners or own.num_learners
+        with TemporaryDirectory() as folder:
+            left, learned = Path(folder, "left"), Path(folder, "learned")
+            self._describe(left)
+            deviating = final_game(self.experiment, left, iterations).replace(
+                deviation=Deviation(checkpoint=str(left), deviator=ASKED),
+                resources=Resources(torch_threads=own.torch_threads) if others else own,
+            )
+            deviator = Trial({"experiment": deviating.model_dump(mode="json")}, **self._of_tune)
+            while not deviator.train()["done"]:
+                pass
+            deviator._describe(learned)
+            deviator.stop()
+            asked = Asked(FrozenGame.of(left, deviating, self.experiment.seed), deviating)
+            response = asked.response("learned", load_networks(learned, deviating))
+            return asked.percent_gained(max([response, *asked.cooled()], key=SCORE))
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """RLlib's files, and then what `training.checkpoints` says of them."""
         self.check_learners()
         super().save_checkpoint(checkpoint_dir)
+        self._describe(Path(checkpoint_dir))
+
+    def _describe(self, checkpoint: Path) -> None:
         averages = self.learner_group.foreach_learner(lambda learner: learner.kept_weights()).result_or_errors[0].get()
         state = TrainingState(self.env_steps, PenaltyAnnealing.penalty_increase(self))
-        describe(Path(checkpoint_dir), state, averages or self.learner_group.get_weights())
+        describe(checkpoint, state, averages or self.learner_group.get_weights())
 
     def restore(self, checkpoint_path: Any) -> None:
         """Go on, as Tune asks, from a checkpoint, or from the newest whole one before it if that is damaged or gone.

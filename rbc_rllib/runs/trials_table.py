@@ -28,7 +28,8 @@ class TrialsTable(tune.Callback):
     Columns: `trial` (its folder's name), `name`, `seed`, `status` (TERMINATED or ERROR), `error` (why it failed for the
     last time), `failures` (how often it failed, retries included), `config` (complete, as JSON), `checkpoint` (the
     newest one's folder, from the run's), `env_steps`, `agent_steps`, `seconds`, `final/<indicator>` of the last
-    iteration, `best/<indicator>` over training, `version/<package>` and `commit`.
+    iteration, `best/<indicator>` over training, `gain/each_firm` (in percent) where that was measured,
+    `version/<package>` and `commit`.
     """
 
     def __init__(self, run: Path) -> None:
@@ -69,6 +70,7 @@ def row_of(trial: Any, error: str | None) -> dict[str, Any]:
     row |= {f"final/{name}": float(value) for name, value in result.get("economy", {}).items()}
     highest = {name: trial.metric_analysis.get(f"economy/{name}", {}).get("max") for name in BEST}
     row |= {f"best/{name}": float(value) for name, value in highest.items() if value is not None}
+    row |= {f"gain/{name}": float(value) for name, value in result.get("gain", {}).items()}
     return row | versions() | {"commit": commit()}
 
 

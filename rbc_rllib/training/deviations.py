@@ -1,5 +1,6 @@
 """A deviator and the game that it leaves: what it is trained in, and what others' frozen policies let it gain."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -74,9 +75,9 @@ class FrozenGame:
     episodes: int
 
     @classmethod
-    def of(cls, checkpoint: Path, response: ExperimentConfig) -> "FrozenGame":
+    def of(cls, checkpoint: Path, response: ExperimentConfig, seed: int) -> "FrozenGame":
         """The game that `response` to `checkpoint` was learned in."""
-        game, seed = response.replace(deviation=None), ExperimentConfig.of_trial(checkpoint.parent).seed
+        game = response.replace(deviation=None)
         return cls(checkpoint, game, load_networks(checkpoint, game), seed, response.evaluation_episodes)
 
     def play(self, experiment: ExperimentConfig, networks: Networks, stream: int = HELD_OUT) -> HeldOut:
@@ -165,3 +166,11 @@ class Asked:
             self.response(f"the frozen policy at temperature {each:g}", {**frozen, policy: cooled(own, each)})
             for each in TEMPERATURES
         ]
+
+    def percent_gained(self, best: Response) -> float:
+        """What agents who deviate alone gain by `best`, mean over them, in percent of the mean absolute reward of their
+        group; who would lose by it on validation episodes stays. NaN where nobody is rewarded."""
+        held_out = self.frozen.held_out
+        gains = (self.play(best.networks) - self.rewards(held_out)).mean(0)
+        size = float(np.abs(held_out.rewards[self.deviation.group].astype(float)).mean())
+        return 100 * float(np.where(best.gains > 0, gains, 0.0).mean()) / size if size else math.nan

@@ -3,11 +3,13 @@
 import math
 from pathlib import Path
 
+import pandas
 import pytest
 
 from analysis.ranking import RULE, SHOWN, rank, ranking_text, searched
 from analysis.report import text_of
 from analysis.results import load_trials
+from analysis.sections.search import ranking
 from analysis.study import load_study
 from tests.analysis.samples import DEAD, LIVING, SMALL, write_trial
 
@@ -110,6 +112,22 @@ def test_of_two_trials_of_a_seed_the_finished_one_counts(tmp_path):
     seed(tmp_path, 0.2, 0, living(4.0))
     best, _ = rank(load_trials(tmp_path))
     assert (best.seeds, best.trials[0].path.name, best.complete) == (1, "0.1_0", True)
+
+
+def test_measured_gains_are_means_over_the_seeds_that_live(tmp_path):
+    for number, gain in enumerate((1.0, 4.0, math.nan)):
+        trial = seed(tmp_path, 0.1, number, living(9.0) if number < 2 else DEAD)
+        progress = pandas.read_csv(trial / "progress.csv")
+        progress["gain/each_firm"] = [math.nan] * (len(progress) - 1) + [gain]
+        progress.to_csv(trial / "progress.csv", index=False)
+    seed(tmp_path, 0.2, 0, living(5.0))
+    ranked = rank(load_trials(tmp_path))
+    assert [each.gain for each in ranked] == pytest.approx([2.5, math.nan], nan_ok=True)
+    head, _, first, second = ranking_text(ranked).splitlines()[:4]
+    place = [cell.strip() for cell in head.split("|")].index("gain of a single firm, %")
+    assert [line.split("|")[place].strip() for line in (first, second)] == ["2.5", "-"]
+    assert ranking(ranked)[0]["gain of a single firm, %"].tolist() == pytest.approx([2.5, math.nan], nan_ok=True)
+    assert "single firm" not in ranking_text(ranked[1:])
 
 
 def test_the_text_says_what_was_searched_what_failed_and_the_rule(tmp_path):

@@ -1,5 +1,4 @@
-"""Searches under Tune itself, on a tiny economy: seeds stop together, Optuna is resumed, a population learns by the
-values of its best."""
+"""What a search is and refuses, what comes after it, and Optuna under Tune itself; `test_faults` has the others."""
 
 import importlib
 import json
@@ -21,10 +20,11 @@ from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.searches import Remembered
 from rbc_rllib.runs.trial import Trial
+from rbc_rllib.runs.trials_table import FILE, read_rows
 from rbc_rllib.search import Search, counted, lowest
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.sweep import trained_anew
-from tests.runs.commands import rows
+from tests.runs.commands import trials_in
 from tests.small import SMALL
 
 SHORT = SMALL.with_values({"curriculum.total_env_steps": 256})  # four iterations
@@ -41,17 +41,6 @@ def sweep(kind: str, experiments=None, space=None, num_samples: int = 3, tune_co
     return Sweep(
         experiments or seeds(), space or dict(SPACE), num_samples, search=search, tune_config=tune_config or {}
     )
-
-
-def trials_in(folder: Path) -> list[SimpleNamespace]:
-    """Config, reports and number of each trial."""
-    found = []
-    for path in sorted(folder.glob("*/config.json")):
-        reports = rows(path.parent)
-        config = ExperimentConfig.from_json(path)
-        number = path.parent.name.rpartition("_")[2]
-        found.append(SimpleNamespace(name=path.parent.name, number=number, config=config, reports=reports))
-    return found
 
 
 # What a search is
@@ -94,6 +83,7 @@ def test_a_failed_seed_counts_with_zero_or_the_lowest_welfare(welfare, floor):
             r"search_space = 'learning\.hidden_sizes' .* a member cannot change it while it learns",
         ),
         (lambda: Search(kind="bayes"), r"kind = 'bayes' is refused"),
+        (lambda: Search(kind="optuna", gain_iterations=0), r"gain_iterations = 0 is refused"),
         (lambda: Search(kind="asha", judged_from=1.0), r"judged_from = 1\.0 is refused"),
     ],
 )
@@ -134,47 +124,17 @@ def test_the_state_that_is_saved_with_a_run_is_that_of_its_scheduler(kind, tmp_p
     assert remembered.scheduler is restored._tune_config.scheduler
 
 
-# Early stops
-
-
-def test_the_seeds_of_a_configuration_stop_together_or_not_at_all(ray_on_this_machine, tmp_path):
-    """Work is the harder the more; a configuration that comes later and is worse than the median is stopped.
-
-    Two trials fit the machine at once, so configurations come to the milestone in the order of the draws, and one seed
-    of three is always waited for.
-    """
-    wide = SHORT.with_values({"resources.num_cpus_per_learner": 4})
-    space = {"economy.labor_disutility": tune.uniform(0.01, 1.0)}
-    found = sweep("asha", seeds(wide, 3), space, 2, judged_from=0.5, seed=DRAWS_GET_WORSE)
-    ended = run(found, tmp_path / "asha")
-    assert ended.errors == []
-    groups: dict[float, list[SimpleNamespace]] = {}
-    for trial in trials_in(tmp_path / "asha"):
-        groups.setdefault(trial.config.economy.labor_disutility, []).append(trial)
-    assert [len(trials) for trials in groups.values()] == [3, 3]
-    welfare = {
-        draw: sum(float(trial.reports[1]["economy/social_welfare"]) for trial in trials) / 3
-        for draw, trials in groups.items()
-    }
-    first, second = sorted(groups, key=lambda draw: groups[draw][0].number)
-    assert welfare[first] > welfare[second]
-    assert [len(trial.reports) for trial in groups[first]] == [4, 4, 4]
-    assert [len(trial.reports) for trial in groups[second]] == [2, 2, 2]
-    names = {path.name for path in ended.finished}
-    assert names == {trial.name for trial in groups[first]}  # what was stopped is not judged
-
-
-DRAWS_GET_WORSE = 3
-"""The seed of two draws of which the second one is larger."""
-
-
 # Optuna
 
 
 def test_a_search_by_optuna_that_is_interrupted_goes_on_with_the_next_suggestion(
     ray_on_this_machine, tmp_path, monkeypatch
 ):
-    found = sweep("optuna", num_samples=3, objectives=("welfare", "dead_share"))
+    experiments, objectives = seeds(SHORT.replace(evaluation_episodes=2)), ("welfare", "dead_share", "gain")
+    found = sweep("optuna", experiments, objectives=objectives, gain_iterations=1)
+    other = sweep(
+        "optuna", experiments, {**SPACE, CLIP: tune.uniform(0.1, 0.4)}, objectives=objectives, gain_iterations=1
+    )
     original = ProgressLines.on_trial_result
 
     def ctrl_c(self, trial, **arguments):
@@ -191,7 +151,7 @@ def test_a_search_by_optuna_that_is_interrupted_goes_on_with_the_next_suggestion
     done = {path: (path / "progress.csv").read_bytes() for path in first.finished}
 
     with pytest.raises(ConfigError, match=r"search_space\.learning\.clip_param\.upper = 0\.4 .* started with 0\.3"):
-        run(sweep("optuna", space={**SPACE, CLIP: tune.uniform(0.1, 0.4)}), tmp_path / "optuna", resume=True)
+        run(other, tmp_path / "optuna", resume=True)
 
     second = run(found, tmp_path / "optuna", resume=True)
     assert (second.errors, len(second.finished)) == ([], 6)
@@ -206,37 +166,15 @@ def test_a_search_by_optuna_that_is_interrupted_goes_on_with_the_next_suggestion
 
     state = json.loads(max((tmp_path / "optuna").glob("searcher-state-*")).read_text())
     last = {trial.config.seed: trial.reports[-1] for trial in trials if trial.number == "00002"}
-    told = [outcome[0] for outcome in state[2]["outcomes"].values()]
-    assert sorted(told) == pytest.approx(sorted(float(each["economy/social_welfare"]) for each in last.values()))
+    for path in ("economy/social_welfare", "gain/each_firm"):
+        told = [outcome[path] for outcome in state[2]["outcomes"].values()]
+        assert sorted(told) == pytest.approx(sorted(float(report[path]) for report in last.values()))
+    measured = {row["trial"]: row["gain/each_firm"] for row in read_rows(tmp_path / "optuna" / FILE)}
+    assert measured == {trial.name: float(trial.reports[-1]["gain/each_firm"]) for trial in trials}
+    assert all(trial.reports[0]["gain/each_firm"] == "nan" for trial in trials)
 
 
 # Populations
-
-
-def test_a_population_learns_by_the_values_of_its_best(ray_on_this_machine, tmp_path):
-    """Halfway the worse of two members goes on from the better one's policies, with values near that one's.
-
-    The rates that learners report are those of each member's config.json, also where that has changed.
-    """
-    found = sweep("population", num_samples=2, interval=0.5)
-    ended = run(found, tmp_path / "population")
-    assert (ended.errors, len(ended.finished)) == ([], 2)
-    members, rates = trials_in(tmp_path / "population"), []
-    for member in members:
-        assert member.config.seed == 0
-        assert [int(report["env_steps"]) for report in member.reports] == [64, 128, 192, 256]
-        own = []
-        for report in member.reports:
-            progress = (int(report["env_steps"]) - 16) / 256  # two updates of 32 env steps, reported by their mean
-            own.append(float(report["learning/firm/learning_rate"]) / (1 - 0.95 * progress))
-        assert own[:2] == pytest.approx([own[0]] * 2)
-        assert own[2:] == pytest.approx([member.config.learning.learning_rate.firm] * 2)
-        assert 0.1 <= member.config.learning.clip_param <= 0.3
-        rates.append((own[0], own[-1]))
-    halfway = [float(member.reports[1]["economy/social_welfare"]) for member in members]
-    best = halfway.index(max(halfway))
-    assert rates[best][1] == pytest.approx(rates[best][0])
-    assert rates[1 - best][1] != pytest.approx(rates[1 - best][0])
 
 
 def test_the_best_values_are_trained_anew_with_every_seed():

@@ -1,6 +1,7 @@
 """Optuna hears of a suggestion once, when all its seeds are over, and of their means; a restored search goes on."""
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,14 +35,14 @@ class Trials:
         self.number += 1
         return f"t{self.number}", self.searcher.suggest(f"t{self.number}")
 
-    def tell(self, trial_id: str, welfare: float, trivial_share: float = 0.0) -> None:
-        result = {"economy/social_welfare": welfare, "economy/trivial_share": trivial_share}
+    def tell(self, trial_id: str, welfare: float, trivial_share: float = 0.0, gain: float = math.nan) -> None:
+        result = {"economy/social_welfare": welfare, "economy/trivial_share": trivial_share, "gain/each_firm": gain}
         self.searcher.on_trial_complete(trial_id, result=result)
 
     def fail(self, trial_id: str) -> None:
         self.searcher.on_trial_complete(trial_id, error=True)
 
-    def run(self, *outcomes: tuple[float, float] | None) -> dict[str, Any]:
+    def run(self, *outcomes: tuple[float, ...] | None) -> dict[str, Any]:
         """The values of the next suggestion, of whose seeds this comes; None: it fails."""
         asked = [self.ask() for _ in outcomes]
         for (trial_id, _), outcome in zip(asked, outcomes, strict=True):
@@ -86,6 +87,23 @@ def test_a_failed_seed_counts_as_dead_and_is_not_left_out():
     assert trials.searcher.objectives() == [[2.0, 0.5], [-4.0, 0.0]]
     trials.run(None, None)
     assert trials.searcher.objectives()[2] == [-6.0, 1.0]
+
+
+def test_seeds_measure_gains_where_these_are_an_objective():
+    for objectives, asked in ((("welfare", "gain"), 40), (("welfare", "dead_share"), None)):
+        _, config = Trials(suggestions(objectives=objectives)).ask()
+        assert config.get("gain_iterations") == asked
+
+
+def test_nothing_is_gained_by_a_seed_that_dies_or_fails():
+    """Nobody gains by leaving a dead economy: such a seed counts with the highest gain of all."""
+    trials = Trials(suggestions(objectives=("gain", "dead_share")))
+    trials.run((0.0, 1.0), None)
+    assert trials.searcher.objectives() == [[0.0, 1.0]]  # nobody lives
+    trials.run((10.0, 0.0, 2.0), (4.0, 0.0, 8.0))
+    trials.run((9.0, 0.0, 1.0), (0.0, 1.0))
+    trials.run((9.0, 0.0, 1.0), None)
+    assert trials.searcher.objectives() == [[8.0, 1.0], [5.0, 0.0], [4.5, 0.5], [4.5, 0.5]]
 
 
 def test_a_seed_whose_welfare_nobody_knows_counts_as_failed():
@@ -185,7 +203,7 @@ def test_the_state_is_plain_json(tmp_path):
     trials.run((1.0, 0.0), None)
     trials.searcher.save(str(tmp_path / "state"))
     (suggestion,) = json.loads(Path(tmp_path / "state").read_text())
-    assert suggestion["outcomes"] == {"t1": [1.0, 0.0], "t2": None}
+    assert suggestion["outcomes"] == {"t1": {"economy/social_welfare": 1.0, "economy/trivial_share": 0.0}, "t2": None}
 
 
 def test_values_that_are_no_domains_are_passed_on():

@@ -1,16 +1,19 @@
 """`Trial`: its reports, its checkpoints at its own iterations, and what its process loads."""
 
 import json
+import math
 import subprocess
 import sys
 
 import pytest
 
+from rbc_rllib.best_response import best_responses, find_checkpoints
 from rbc_rllib.experiment import Sweep
+from rbc_rllib.responses import judge
 from rbc_rllib.runs.launch import run
 from rbc_rllib.training.checkpoints import checkpoints_in, training_state
 from tests.runs.commands import REPOSITORY, rows
-from tests.runs.trials import trial_of
+from tests.runs.trials import trained, trial_of
 from tests.small import SMALL, changed, weights
 from tests.test_architecture import imported, modules, within
 
@@ -74,6 +77,41 @@ def test_a_trial_goes_on_from_another_ones_checkpoint_by_its_own_settings(ray_on
     trial.train()
     assert used == pytest.approx({"consumer": 2e-3 * rate_left, "firm": 4e-3 * rate_left})
     other.stop()
+    trial.stop()
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_a_trial_measures_in_the_end_what_best_responses_find_and_learns_as_without(tmp_path):
+    """Also one that goes on from a checkpoint."""
+    experiment = SMALL.with_values({"curriculum.total_env_steps": 128, "evaluation_episodes": 8})
+    run = trained(experiment, tmp_path / "runs" / "run")
+    (response,) = best_responses(run, ["each_firm"], find_checkpoints(run), 1, iterations=2, episodes=8).experiments
+    judge(tmp_path, [trained(response, tmp_path / "responses" / "response")])
+    (found,) = json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]
+
+    trial = trial_of(experiment, gain_iterations=2)
+    assert math.isnan(trial.train()["gain"]["each_firm"])
+    trial.save_checkpoint(str(tmp_path / "half"))
+    gain = trial.train()["gain"]["each_firm"]
+    assert gain == pytest.approx(found["percent_of_reward"]["mean"])
+    assert gain > 0
+    trial.save_checkpoint(str(tmp_path / "end"))
+    for network in (tmp_path / "end" / "networks").iterdir():
+        assert network.read_bytes() == (find_checkpoints(run)[0] / "networks" / network.name).read_bytes()
+
+    resumed = trial_of(experiment, gain_iterations=2)
+    resumed.load_checkpoint(str(tmp_path / "half"))
+    assert resumed.train()["gain"]["each_firm"] == gain
+    trial.stop()
+    resumed.stop()
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_nobody_is_asked_in_an_economy_that_is_dead(monkeypatch):
+    trial = trial_of(SMALL.with_values({"curriculum.total_env_steps": 64}), gain_iterations=2)
+    report = trial._report
+    monkeypatch.setattr(trial, "_report", lambda result: report(result) | {"economy": {"trivial_share": 0.5}})
+    assert math.isnan(trial.train()["gain"]["each_firm"])
     trial.stop()
 
 

@@ -9,9 +9,9 @@ from rbc_rllib.training.checkpoints import TrainingState, describe
 from tests.play.networks import build_modules
 
 
-def trial_of(experiment: ExperimentConfig, values: dict[str, Any] | None = None) -> Trial:
-    """What Tune would train."""
-    return Trial({"experiment": experiment.model_dump(mode="json"), "values": values or {}})
+def trial_of(experiment: ExperimentConfig, values: dict[str, Any] | None = None, **asked: Any) -> Trial:
+    """What Tune would train; `asked` is what a search asks of it."""
+    return Trial({"experiment": experiment.model_dump(mode="json"), "values": values or {}, **asked})
 
 
 def trained(experiment: ExperimentConfig, folder: Path, checkpoints: int = 1) -> Path:
