@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -27,6 +27,8 @@ EACH = "each_"
 FROZEN, SCRATCH = "frozen", "scratch"
 """Where a deviator starts: from the policy that it leaves, or from an untrained one."""
 
+Folder = Annotated[str, pydantic.AfterValidator(lambda path: str(Path(path).absolute()))]
+"""A path, which is kept from its root on: a trial trains in a folder of its own."""
 
 FIXED_BY_A_MEMBER = (
     "learning.algorithm",
@@ -60,35 +62,6 @@ class Learning(Settings):
     observation_encodings: tuple[Encoding, ...] = Field(ENCODINGS, min_length=1)
 
 
-class Refinement(Settings):
-    """What may bring learned policies closer to an equilibrium, beside the cooling of the curriculum; off by default.
-
-    An update is one batch. `EconomyPPO` heeds them; RLlib's own PPO does not.
-    """
-
-    # The policies that checkpoints keep are averages of all their weights, average += (1 - weight_average) * (weights -
-    # average) in each update; those that learn are not. 0: there is no average.
-    weight_average: float = Field(0.0, ge=0, lt=1)
-    # Of KL(policy || magnet) in the loss, the magnet a copy of the policy that goes `magnet_rate` of the way to it in
-    # each update: magnetic mirror descent (Sokota et al., 2023). Not for a planner who announces.
-    magnet_coeff: NonNegativeFloat = 0.0
-    magnet_rate: float = Field(0.05, gt=0, le=1)
-    # Share of training from which advantages are standardised for each firm by itself, so that firms of little capital
-    # weigh as much as the others; None: never.
-    own_advantages_from: float | None = Field(None, ge=0, le=1)
-    # From that share of training on, batches and minibatches are so many times as large, and as many times rarer.
-    batch_growth: PositiveInt = 1
-    batch_growth_from: float = Field(0.6, ge=0, le=1)
-
-    def own_advantages(self, progress: float) -> bool:
-        """Whether each firm's advantages are standardised by themselves at this share of training."""
-        return self.own_advantages_from is not None and progress >= self.own_advantages_from
-
-    def batches(self, progress: float) -> int:
-        """How many times as large as at the start batches are."""
-        return self.batch_growth if progress >= self.batch_growth_from else 1
-
-
 class Resources(Settings):
     """Ray's resources for one trial, named as in RLlib. With 0 runners or learners the trial's process does it."""
 
@@ -102,14 +75,12 @@ class Resources(Settings):
     torch_threads: PositiveInt = 1  # in every process; more than its cores cuts throughput many times
 
 
-class Deviation(Settings):
-    """Who learns while everybody else plays the policies of a checkpoint for ever; set by `best_response`."""
+class Leaving(Settings):
+    """Agents who act by a policy of their own, not by that of their group."""
 
-    checkpoint: str  # its folder
     # A group; agents of one that deviate together, each rewarded with their mean; or every agent of a group alone, a
     # few in each economy: such as firm, firm_3, firm_0+firm_5, each_firm.
     deviator: str
-    start: str = FROZEN  # or scratch, or the folder of another run's checkpoint, whose policy the deviator starts with
 
     @property
     def group(self) -> str:
@@ -130,14 +101,8 @@ class Deviation(Settings):
 
     @property
     def policy(self) -> str:
-        """Name of the policy that learns."""
+        """Name of the policy by which they act."""
         return self.group if self.deviator == self.group else DEVIATOR
-
-    def start_of(self, policy: str) -> str | None:
-        """The checkpoint with whose weights `policy` starts; None: untrained."""
-        if policy != self.policy or self.start == FROZEN:
-            return self.checkpoint
-        return None if self.start == SCRATCH else self.start
 
     def fits(self, params: EconomyParameters) -> None:
         """Raise `ConfigError` where nobody in the economy has the deviator's name."""
@@ -156,6 +121,58 @@ class Deviation(Settings):
             raise ConfigError("deviator", self.deviator, rule, "write e.g. firm_0+firm_5")
 
 
+class Deviation(Leaving):
+    """Who learns while everybody else plays the policies of a checkpoint for ever; set by `best_response`."""
+
+    checkpoint: str  # its folder
+    start: str = FROZEN  # or scratch, or the folder of another run's checkpoint, whose policy the deviator starts with
+
+    def start_of(self, policy: str) -> str | None:
+        """The checkpoint with whose weights `policy` starts; None: untrained."""
+        if policy != self.policy or self.start == FROZEN:
+            return self.checkpoint
+        return None if self.start == SCRATCH else self.start
+
+
+class PoolMember(Leaving):
+    """What a deviator has learned, for others to meet."""
+
+    checkpoint: Folder  # of the deviation, in which it learned
+
+
+class Refinement(Settings):
+    """What may bring learned policies closer to an equilibrium, beside the cooling of the curriculum; off by default.
+
+    An update is one batch. `EconomyPPO` heeds them; RLlib's own PPO does not.
+    """
+
+    # The policies that checkpoints keep are averages of all their weights, average += (1 - weight_average) * (weights -
+    # average) in each update; those that learn are not. 0: there is no average.
+    weight_average: float = Field(0.0, ge=0, lt=1)
+    # Of KL(policy || magnet) in the loss, the magnet a copy of the policy that goes `magnet_rate` of the way to it in
+    # each update: magnetic mirror descent (Sokota et al., 2023). Not for a planner who announces.
+    magnet_coeff: NonNegativeFloat = 0.0
+    magnet_rate: float = Field(0.05, gt=0, le=1)
+    # Share of training from which advantages are standardised for each firm by itself, so that firms of little capital
+    # weigh as much as the others; None: never.
+    own_advantages_from: float | None = Field(None, ge=0, le=1)
+    # From that share of training on, batches and minibatches are so many times as large, and as many times rarer.
+    batch_growth: PositiveInt = 1
+    batch_growth_from: float = Field(0.6, ge=0, le=1)
+    # Best responses, one of which acts for its agents in this share of a batch's economies, while all others there act
+    # by, and learn, the policies of their groups (policy-space response oracles: Lanctot et al., 2017).
+    pool: tuple[PoolMember, ...] = ()
+    pool_share: float = Field(0.25, gt=0, le=0.5)
+
+    def own_advantages(self, progress: float) -> bool:
+        """Whether each firm's advantages are standardised by themselves at this share of training."""
+        return self.own_advantages_from is not None and progress >= self.own_advantages_from
+
+    def batches(self, progress: float) -> int:
+        """How many times as large as at the start batches are."""
+        return self.batch_growth if progress >= self.batch_growth_from else 1
+
+
 class ExperimentConfig(Settings):
     """One trial, complete: the same config and seed give the same metrics on a CPU."""
 
@@ -168,29 +185,42 @@ class ExperimentConfig(Settings):
     refinement: Refinement = Refinement()
     resources: Resources = Resources()
     deviation: Deviation | None = None  # None: everybody learns, as the curriculum says
+    start: Folder | None = None  # of a checkpoint, with whose policies training starts; None: they are untrained
     evaluation_episodes: PositiveInt = 64  # held-out episodes after training
     iterations_per_checkpoint: PositiveInt = 50
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for key in ("planner", "curriculum", "deviation"):
+        pool = self.refinement.pool
+        leaving: dict[str, Leaving] = {f"refinement.pool.{number}": member for number, member in enumerate(pool)}
+        leaving |= {"deviation": self.deviation} if self.deviation else {}
+        parts: dict[str, Any] = {"planner": self.planner, "curriculum": self.curriculum, **leaving}
+        for key, part in parts.items():
             try:
-                if part := getattr(self, key):
-                    part.fits(self.economy)
+                part.fits(self.economy)
             except ConfigError as error:
                 raise error.below(key) from None
-        if self.deviation and self.deviation.group == "planner" and not self.planner.learns:
-            rule = "the planner of this experiment follows fixed tax rates and chooses nothing"
-            raise ConfigError("deviation.deviator", "planner", rule, "take consumer or firm")
+        for key, who in leaving.items():
+            if who.group == "planner" and not self.planner.learns:
+                rule = "the planner of this experiment follows fixed tax rates and chooses nothing"
+                raise ConfigError(f"{key}.deviator", "planner", rule, "take consumer or firm")
+        if self.deviation and (pool or self.start):
+            rule = "everybody else plays the policies of deviation.checkpoint alone, and the deviator starts there"
+            raise ConfigError("deviation", self.deviation.deviator, rule, "leave out refinement.pool and start")
         economies = self.learning.economies_per_update
-        parts = {
-            "num_env_runners": max(1, self.resources.num_env_runners),
+        runners = max(1, self.resources.num_env_runners)
+        shares = {
+            "num_env_runners": runners,
             "num_learners * num_minibatches": max(1, self.resources.num_learners) * self.learning.num_minibatches,
         }
-        for what, count in parts.items():
+        for what, count in shares.items():
             if economies % count:
                 rule = f"it must be a multiple of {what} = {count}, so that all get the same number of economies"
                 raise ConfigError("learning.economies_per_update", economies, rule, f"take {count * 16}, for example")
+        share, own = self.refinement.pool_share, economies // runners
+        if pool and share * own < 1:
+            rule = f"of the {own} economies of each runner, that is none, and nobody would meet the pool"
+            raise ConfigError("refinement.pool_share", share, rule, f"take at least {1 / own:.3g}")
         return self
 
     @property
@@ -207,6 +237,10 @@ class ExperimentConfig(Settings):
     def frozen_policies(self) -> tuple[str, ...]:
         """The policies that stay as they are whatever the curriculum says: in a deviation, all but the deviator's."""
         return tuple(name for name in self.policies if self.deviation and name != self.deviation.policy)
+
+    def start_of(self, policy: str) -> str | None:
+        """The checkpoint with whose weights `policy` starts; None: untrained."""
+        return self.deviation.start_of(policy) if self.deviation else self.start
 
     def learning_rate(self, group: str) -> float:
         """With which the policies of `group` start to learn."""

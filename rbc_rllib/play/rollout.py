@@ -11,7 +11,7 @@ from torch import Tensor
 from rbc_rllib.arrays import from_torch, to_torch
 from rbc_rllib.economy import Outcome, State
 from rbc_rllib.economy.actions import group_sizes, head_sizes
-from rbc_rllib.play.seats import Seat, Seen, check_seats
+from rbc_rllib.play.seats import NOBODY, Seat, Seen, check_seats
 from rbc_rllib.play.vector_economy import VectorEconomy
 
 AGENTS_AT_ONCE = 3200
@@ -27,6 +27,7 @@ class Experience:
     action_logp: Tensor  # [E, T, K]
     values: Tensor  # [E, T, K]
     rewards: Tensor  # [E, T, K] in the economy's units
+    present: Tensor | None = None  # [E, K] bool, where a seat has somebody; None: everywhere
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def play(
             # For the whole group at once, so that what is drawn depends neither on seats nor on parts.
             uniforms = torch.rand((len(heads), *private.shape[:2]), generator=generator, device=device)
             chosen = [(place, place.act(economy.quarter, seen, uniforms)) for place in places if place.group == group]
-            indices[group] = from_torch(_whole_group(chosen, private.shape[1]), economy.xp)
+            indices[group] = from_torch(_whole_group(chosen, *private.shape[:2]), economy.xp)
 
         states.append(economy.state)
         outcome = economy.step(economy.decode(indices))
@@ -100,7 +101,7 @@ def play(
             break
         observations = economy.observe()
 
-    experience = {place.policy: _experience(place.columns) for place in places if place.recorded}
+    experience = {place.policy: place.experience() for place in places if place.recorded}
     return Rollout(torch.stack(shared, dim=1), experience, states, outcomes)
 
 
@@ -110,13 +111,15 @@ def _announce(
     """The choices `[E, pages]` of the planner's plan; None where it makes none before the first quarter."""
     if not economy.pages:
         return None
-    (planner,) = [place for place in places if place.group == "planner"]
+    planners = [place for place in places if place.group == "planner"]
     choices = []
     for page in range(economy.pages):
         seen = {"private": to_torch(economy.calendar(page)).float(), "action_mask": masks["planner"]}
         uniforms = torch.rand((1, economy.num_envs, 1), generator=generator, device=seen["private"].device)
-        choices.append(planner.act(page, seen, uniforms))
-    planner.repeat_last(economy.params.episode_length - economy.pages)
+        chosen = [(place, place.act(page, seen, uniforms)) for place in planners]
+        choices.append(_whole_group(chosen, economy.num_envs, 1))
+    for place in planners:
+        place.repeat_last(economy.params.episode_length - economy.pages)
     return from_torch(torch.cat(choices, dim=1).int(), economy.xp)
 
 
@@ -134,24 +137,35 @@ class _Place:
     ):
         self.policy, self.group, self.actor, self.recorded = seat.policy, seat.group, seat.actor, recorded
         self.pooled = seat.pooled
-        self.agents = None if seat.agents is None else seat.agents.to(device)
-        size = group_sizes(economy.params)[seat.group] if self.agents is None else self.agents.shape[1]
+        num_envs, group_size = economy.num_envs, group_sizes(economy.params)[seat.group]
+        asked, size = num_envs, group_size
+        self.agents = self.present = None
+        if seat.agents is not None:
+            # What is recorded has a row in every economy; who is not is asked only where somebody sits.
+            self.economies = ((seat.agents != NOBODY).any(1) | recorded).nonzero()[:, 0].to(device)
+            self.agents = seat.agents.to(device)[self.economies]
+            self.present = self.agents != NOBODY
+            asked, size = self.agents.shape
+            # Of E x group_size. For nobody that of agent 0 is read, and one more is written, which is thrown away.
+            self.rows = self.economies[:, None] * group_size + self.agents.clamp(min=0)
+            self.targets = torch.where(self.present, self.rows, num_envs * group_size)
         kept = None  # [E, k] places within the seat; None: all are recorded
-        if seat.group == "consumer" and trained_consumers is not None and trained_consumers < size:
-            kept = lots[:, :size].topk(trained_consumers, dim=-1).indices
+        if recorded and seat.group == "consumer" and trained_consumers is not None and trained_consumers < size:
+            drawn = lots[:, :size] if self.present is None else lots[:, :size].where(self.present, -1)
+            kept = drawn.topk(trained_consumers, dim=-1).indices
         self.kept = kept
         self.columns: dict[str, list[Tensor]] = defaultdict(list)
         self.parts = [
             (economies, None if kept is None else _rows(kept[economies], size))
-            for economies in _at_once(economy.num_envs, size, device)
+            for economies in _at_once(asked, size, device)
         ]
 
     def act(self, quarter: int, seen: dict[str, Tensor], uniforms: Tensor) -> Tensor:
         """The actions of this seat's agents, `[E, K, heads]` or `[E, K]`; what is to be recorded is."""
         if self.agents is not None:
-            rows = _rows(self.agents, uniforms.shape[2])
-            seen = {**seen, "private": _take(seen["private"], rows)}
-            uniforms = uniforms.flatten(1)[:, rows]
+            private = _take(seen["private"], self.rows)
+            seen = {name: x[self.economies] for name, x in seen.items()} | {"private": private}
+            uniforms = uniforms.flatten(1)[:, self.rows]
         actions, records = [], []
         for economies, kept in self.parts:
             part = {name: x[economies] for name, x in seen.items()}
@@ -178,24 +192,31 @@ class _Place:
         if not self.recorded:
             return
         if self.agents is not None:
-            rewards = rewards.gather(1, self.agents)
+            rewards = rewards.gather(1, self.agents.clamp(min=0))
         if self.pooled:
             rewards = rewards.mean(1, keepdim=True).expand_as(rewards)
         if self.kept is not None:
             rewards = rewards.gather(1, self.kept)
         self.columns["rewards"].append(rewards.float())
 
+    def experience(self) -> Experience:
+        """All that was recorded."""
+        # Economy-major rows: half of the rows are whole economies, not the first half of all episodes.
+        stacked = {name: torch.stack(values, dim=1) for name, values in self.columns.items()}
+        own: list[str] = [name for name in ("private", "action_mask") if name in stacked]
+        present = self.present if self.present is None or self.kept is None else self.present.gather(1, self.kept)
+        return Experience(observations={name: stacked.pop(name) for name in own}, **stacked, present=present)
 
-def _whole_group(chosen: list[tuple[_Place, Tensor]], size: int) -> Tensor:
-    """The actions of all `size` agents of a group, from those of its seats."""
+
+def _whole_group(chosen: list[tuple[_Place, Tensor]], num_envs: int, size: int) -> Tensor:
+    """The actions of all `size` agents of a group in all economies, from those of its seats."""
     (place, actions), *others = chosen
     if place.agents is None and not others:
         return actions
-    whole = actions.new_empty((len(actions), size, *actions.shape[2:]))
+    whole = actions.new_empty((num_envs * size + 1, *actions.shape[2:]))  # the last row: what nobody does
     for place, actions in chosen:
-        assert place.agents is not None
-        whole.flatten(0, 1)[_rows(place.agents, size)] = actions.to(whole.dtype)
-    return whole
+        whole[place.targets] = actions.to(whole.dtype)
+    return whole[:-1].unflatten(0, (num_envs, size))
 
 
 def _at_once(num_envs: int, agents: int, device: torch.device) -> list[slice]:
@@ -218,13 +239,6 @@ def _rows(agents: Tensor, size: int) -> Tensor:
 def _take(x: Tensor, rows: Tensor) -> Tensor:
     """Those `rows` `[E, K]` of x `[E, C, ...]`; whole rows are copied, faster than indexing."""
     return x.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
-
-
-def _experience(columns: dict[str, list[Tensor]]) -> Experience:
-    # Economy-major rows: half of the rows are whole economies, not the first half of all episodes.
-    stacked = {name: torch.stack(values, dim=1) for name, values in columns.items()}
-    own: list[str] = [name for name in ("private", "action_mask") if name in stacked]
-    return Experience(observations={name: stacked.pop(name) for name in own}, **stacked)
 
 
 def advantages(rewards: Tensor, values: Tensor, discount: float, gae_lambda: float) -> Tensor:

@@ -21,6 +21,9 @@ from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.settings import ConfigError
 
+NOBODY = -1
+"""In place of an agent, where a seat has fewer of them than in other economies."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -60,7 +63,7 @@ class Seat:
     policy: str
     group: str
     actor: Actor
-    agents: Tensor | None = None  # [E, K] who they are in each economy; None: the whole group
+    agents: Tensor | None = None  # [E, K] who they are in each economy, or NOBODY; None: the whole group
     pooled: bool = False  # whether each of them is rewarded with the mean over them all, as a cartel is
 
 
@@ -187,7 +190,7 @@ def check_seats(economy: VectorEconomy, seats: Sequence[Seat]) -> None:
         if seat.group not in sizes:
             raise ConfigError("seats", seat.group, "no such group chooses here", f"take one of {', '.join(sizes)}")
         if seat.agents is not None and (
-            seat.agents.ndim != 2 or len(seat.agents) != num_envs or not seat.agents.numel()
+            seat.agents.ndim != 2 or len(seat.agents) != num_envs or (seat.agents == NOBODY).all()
         ):
             rule = f"the agents of a seat are [E, K], at least one in each of E = {num_envs} economies"
             raise ConfigError("seats", f"{seat.policy} {list(seat.agents.shape)}", rule, "see `in_every_economy`")
@@ -197,8 +200,8 @@ def check_seats(economy: VectorEconomy, seats: Sequence[Seat]) -> None:
         seated = [everyone if seat.agents is None else seat.agents.cpu() for seat in own]
         if len(own) == 1 and own[0].agents is None:
             continue
-        together = torch.cat(seated, 1) if seated else everyone[:, :0]
-        if together.shape[1] != size or not torch.equal(together.sort(1).values, everyone):
+        together = torch.cat(seated, 1).sort(1).values if seated else everyone[:, :0]
+        if not torch.equal(together[:, -size:], everyone) or (together[:, :-size] != NOBODY).any():
             rule = f"each {group} sits in exactly one seat, and these seats leave one out or hold one twice"
             fix = "give the others a seat with `others(group_size, agents)`"
             raise ConfigError("seats", [seat.policy for seat in own], rule, fix)

@@ -50,8 +50,8 @@ def experiment_of(trial_config: dict[str, Any]) -> ExperimentConfig:
 class Trial(EconomyPPO):
     """Trains one `ExperimentConfig` with its curriculum until `curriculum.total_env_steps`.
 
-    In a deviation one policy learns; that all others are the checkpoint's, bit by bit, on learners and runners, is
-    checked before the first and after every iteration.
+    That it starts with the policies of a checkpoint where it should, bit by bit, on learners and runners, is checked
+    before the first iteration, and that all but the deviator's stay so in a deviation after every one.
     """
 
     def __init__(self, config: dict[str, Any], **kwargs: Any):
@@ -61,11 +61,9 @@ class Trial(EconomyPPO):
         self._of_tune = kwargs
         prepare_process(self.experiment.resources.torch_threads)
         super().__init__(algorithm_config(self.experiment, curriculum_callbacks(self.experiment)), **kwargs)
-        self._frozen: dict[str, str] = {}  # hashes of the weights that stay
-        if self.experiment.deviation:
-            hashes = {policy: weights_hash(state) for policy, state in initial_weights(self.experiment).items()}
-            self._check_weights(hashes)
-            self._frozen = {policy: hashes[policy] for policy in self.experiment.frozen_policies}
+        hashes = {policy: weights_hash(state) for policy, state in initial_weights(self.experiment).items()}
+        self._check_weights(hashes)
+        self._frozen = {policy: hashes[policy] for policy in self.experiment.frozen_policies}  # of weights that stay
 
     @classmethod
     def default_resource_request(cls, config: Any) -> Any:
@@ -99,8 +97,8 @@ class Trial(EconomyPPO):
         for place in places:
             for name, value in expected.items():
                 if place[name] != value:
-                    checkpoint = self.experiment.deviation and self.experiment.deviation.checkpoint
-                    raise RuntimeError(f"the {name} policy that is played is not that of {checkpoint}")
+                    start = self.experiment.start_of(name)
+                    raise RuntimeError(f"the {name} policy that is played is not that of {start}")
 
     def _report(self, result: dict[str, Any]) -> dict[str, Any]:
         curriculum, economy, steps = self.experiment.curriculum, self.experiment.economy, self.env_steps

@@ -48,12 +48,26 @@ def _columns(
     else:
         gained = advantages(rewards, experience.values, learning.discount, learning.gae_lambda)
     over = (0, 1) if by_agent else (0, 1, 2)
-    spread = gained.std(over, correction=0, keepdim=True).clamp(min=1e-4)
+    # Where the pool acts there is nothing to learn, neither by the loss nor from the spread of advantages.
+    learned = experience.present if experiment.refinement.pool else None
+    mask = {} if learned is None else {Columns.LOSS_MASK: learned[:, None].expand_as(gained)}
     return {
         Columns.ACTIONS: experience.actions,
         Columns.ACTION_LOGP: experience.action_logp,
         # RLlib builds the old distribution from it even where no KL loss needs one.
         Columns.ACTION_DIST_INPUTS: rewards.new_empty((*rewards.shape, 0)),
-        Postprocessing.ADVANTAGES: (gained - gained.mean(over, keepdim=True)) / spread,
+        Postprocessing.ADVANTAGES: _standardised(gained, over, mask.get(Columns.LOSS_MASK)),
         Postprocessing.VALUE_TARGETS: gained + experience.values,
+        **mask,
     }
+
+
+def _standardised(gained: torch.Tensor, over: tuple[int, ...], learned: torch.Tensor | None) -> torch.Tensor:
+    """`gained` [E, T, K] less its mean, in units of its spread, both of what is `learned`, or of all."""
+    if learned is None:
+        mean, spread = gained.mean(over, keepdim=True), gained.std(over, correction=0, keepdim=True)
+    else:
+        own = gained.where(learned, torch.nan)
+        mean = own.nanmean(over, keepdim=True).nan_to_num()  # a firm may be away in all economies
+        spread = (own - mean).square().nanmean(over, keepdim=True).nan_to_num().sqrt()
+    return (gained - mean) / spread.clamp(min=1e-4)

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rbc_rllib.arrays import to_numpy
-from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.experiment import Deviation, ExperimentConfig
 from rbc_rllib.play.modules import GroupModule, untrained_modules
 from rbc_rllib.settings import ConfigError
 
@@ -111,13 +111,22 @@ def load_networks(checkpoint: Path, experiment: ExperimentConfig) -> dict[str, G
 
 
 def initial_weights(experiment: ExperimentConfig) -> Weights:
-    """The weights with which every policy of a deviation starts, those of its group in a checkpoint; without one that
-    is untrained."""
-    deviation, game = experiment.deviation, experiment.replace(deviation=None)
-    assert deviation is not None
-    starts = {policy: start for policy in experiment.policies if (start := deviation.start_of(policy))}
+    """The weights, by policy, of the checkpoints in which training starts: each policy has those of its group there.
+
+    Those that start untrained are left out.
+    """
+    game = experiment.replace(deviation=None)
+    starts = {policy: start for policy in experiment.policies if (start := experiment.start_of(policy))}
     modules = {start: load_networks(Path(start), game) for start in {*starts.values()}}
     return {policy: modules[start][experiment.policies[policy]].get_state() for policy, start in starts.items()}
+
+
+def pool_networks(experiment: ExperimentConfig) -> list[GroupModule]:
+    """The network of each member of the pool, frozen, on the CPU; raises `ConfigError` where one does not fit."""
+    refinement = experiment.refinement
+    alone = experiment.replace(refinement=refinement.replace(pool=()), start=None)
+    deviations = [Deviation(checkpoint=each.checkpoint, deviator=each.deviator) for each in refinement.pool]
+    return [load_networks(Path(d.checkpoint), alone.replace(deviation=d))[d.policy] for d in deviations]
 
 
 def network_file(checkpoint: Path, policy: str) -> Path:

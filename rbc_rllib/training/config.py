@@ -31,11 +31,12 @@ def algorithm_config(experiment: ExperimentConfig, callbacks: list[Any] | None =
 def stock_config(experiment: ExperimentConfig, callbacks: list[Any] | None = None) -> PPOConfig:
     """The same experiment for RLlib's own PPO and runner on `RBCEnv`: one economy an environment, agents in dicts.
 
-    A deviation is refused: RLlib's own learner would start it with untrained networks.
+    What starts with the networks of a checkpoint is refused: RLlib's own learner would start with untrained ones.
     """
-    if experiment.deviation:
-        rule = "only `EconomyPPO` starts with the networks of a checkpoint"
-        raise ConfigError("deviation", experiment.deviation.deviator, rule, "take `algorithm_config`")
+    for key, value in (("deviation", experiment.deviation), ("start", experiment.start)):
+        if value:
+            rule = "only `EconomyPPO` starts with the networks of a checkpoint"
+            raise ConfigError(key, str(value), rule, "take `algorithm_config`")
     config = PPOConfig().learners(learner_class=StagedLearner)
     # A planner who learns a plan announces it before the first quarter, a page in each step.
     pages = experiment.planner.num_pages(experiment.economy) if experiment.planner.learns else 0

@@ -31,13 +31,14 @@ from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.indicators import episode_indicators
 from rbc_rllib.play.env import RBCEnv
 from rbc_rllib.play.numerics import check_trajectory
+from rbc_rllib.play.pool import meet_pool
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import stream_seed
 from rbc_rllib.play.rollout import Rollout, play
 from rbc_rllib.play.seats import Seat, seats_of
 from rbc_rllib.play.spaces import group_spaces
 from rbc_rllib.training.batch import batch_of
-from rbc_rllib.training.checkpoints import weights_hash
+from rbc_rllib.training.checkpoints import pool_networks, weights_hash
 from rbc_rllib.training.metric_keys import ECONOMY
 from rbc_rllib.training.rllib_internals import MultiAgentBatch
 
@@ -97,6 +98,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         spec = self.config.get_multi_rl_module_spec(spaces=self.get_spaces(), inference_only=False)
         self.module = spec.build()
         self.module.foreach_module(lambda _, module: module.to(self._device).eval())
+        networks = [network.to(self._device) for network in pool_networks(self.experiment)]
+        self.pool = list(zip(self.experiment.refinement.pool, networks, strict=True))
 
     def get_spaces(self) -> dict[str, Any]:
         """The spaces of one agent of each policy."""
@@ -148,12 +151,14 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         frozen, refinement = self.experiment.frozen_policies, self.experiment.refinement
         remote = self.worker_index > 0 or self.config.num_learners > 0
         progress = self.experiment.curriculum.progress(env_steps or 0)
+        pool = self.pool if env_steps is not None else []  # which is for training alone
         batches = []
         for _rollout in range(-(-wanted // per_rollout) * refinement.batches(progress)):
             start = time.perf_counter()
+            seats = self.seats(greedy)
             rollout = play(
                 economy,
-                self.seats(greedy),
+                meet_pool(seats, pool, refinement.pool_share, economy, self._generator) if pool else seats,
                 self._generator,
                 recorded=[policy for policy in self.experiment.policies if policy not in frozen],
                 trained_consumers=self.experiment.learning.trained_consumers,

@@ -53,15 +53,14 @@ class EconomyLearner(StagedLearner, MinibatchingLearner):
     def build(self) -> None:
         """Build the networks and optimizers; in a process that may have been started for this learner.
 
-        Where the experiment is a deviation, every policy starts with the weights of the deviation's checkpoint, but for
-        the deviator's where it has another start.
+        Policies start with the weights of the checkpoints that the experiment or its deviation names.
         """
         experiment = self.config.experiment
         prepare_process(experiment.resources.torch_threads)
         super().build()
         refinement = experiment.refinement
         modules = {policy: self.module[policy].unwrapped() for policy in experiment.policies}
-        for policy, weights in (initial_weights(experiment) if experiment.deviation else {}).items():
+        for policy, weights in initial_weights(experiment).items():
             modules[policy].set_state(weights)
         uncertain = {policy: module for policy, module in modules.items() if not isinstance(module, PlanModule)}
         self.averages = _frozen_copies(modules) if refinement.weight_average else {}
@@ -79,7 +78,10 @@ class EconomyLearner(StagedLearner, MinibatchingLearner):
             seen = batch[Columns.OBS]
             pull = MultiHeadCategorical(magnet.logits(seen, magnet.trunk(seen)), magnet.head_sizes)
         own = MultiHeadCategorical(fwd_out[Columns.ACTION_DIST_INPUTS], magnet.head_sizes)
-        return loss + self.config.experiment.refinement.magnet_coeff * own.kl(pull).mean()
+        distance = own.kl(pull)
+        if Columns.LOSS_MASK in batch:
+            distance = distance[batch[Columns.LOSS_MASK]]
+        return loss + self.config.experiment.refinement.magnet_coeff * distance.mean()
 
     @torch.no_grad()
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:

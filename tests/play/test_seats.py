@@ -47,7 +47,7 @@ WRONG = {
     "all firms have two": [None, None],
     "firm 2 has two, one of them with all": [None, FIRMS[:, [2]]],
     "there is no firm 3": [FIRMS[:, [0, 1]], FIRMS[:, [2]] + 1],
-    "there is no firm -1": [FIRMS[:, [1, 2]], FIRMS[:, [0]] - 1],
+    "there is no firm -2": [FIRMS[:, [1, 2]], FIRMS[:, [0]] - 2],
     "the last economy alone has firm 0 twice": [FIRMS[:, :2], torch.tensor([[2], [2], [2], [0]])],
 }
 
