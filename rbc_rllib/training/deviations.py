@@ -35,7 +35,7 @@ def final_game(
 ) -> ExperimentConfig:
     """The experiment in the last stage of its curriculum, for `iterations`: whole menus, the full disutility of labor,
     the no-Ponzi penalty that the checkpoint was trained with, half the learning rates, an entropy bonus that falls
-    to 0.
+    to 0, and no pool.
 
     A planner who announces keeps to its plan, unless `plan_is_open` since it is the planner who learns.
     """
@@ -45,6 +45,8 @@ def final_game(
     rates = {group: DEVIATORS_LEARNING_RATE * rate for group, rate in learning.learning_rate}
     curriculum = experiment.curriculum if plan_is_open else experiment.curriculum.replace(**PLAN_IS_SETTLED)
     return experiment.replace(
+        start=None,
+        refinement=experiment.refinement.replace(pool=()),
         economy=experiment.economy.replace(
             penalty_coefficient=experiment.economy.penalty_coefficient + penalty_increase
         ),

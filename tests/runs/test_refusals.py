@@ -63,6 +63,7 @@ def run(tmp_path) -> Path:
         ("rbc_rllib.train", ["--config", "smoke", "--resume"], ["--resume", "no run to resume"]),
         ("rbc_rllib.evaluate", ["nowhere"], ["nowhere", "no trial"]),
         ("rbc_rllib.best_response", ["nowhere"], ["nowhere", "no trial's folder"]),
+        ("rbc_rllib.psro", ["nowhere", "--rounds", "0"], ["--rounds", "at least 1"]),
         ("analysis.report", ["nowhere"], ["nowhere", "no trial"]),
         ("analysis.welfare", ["nowhere"], ["nowhere", "no trial"]),
         ("benchmarks.throughput", ["--economies", "0"], ["learning.economies_per_update = 0", "greater than 0"]),

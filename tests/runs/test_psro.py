@@ -1,0 +1,77 @@
+"""Rounds against best responses: what they bring down in a game that is solved exactly, and the command."""
+
+import pytest
+
+from rbc_rllib.best_response import find_checkpoints
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.psro import next_policies, pool_of, responses_to
+from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
+from tests.exact import exact_values
+from tests.runs.commands import finish, interrupt, rows, start
+from tests.runs.test_best_response import TINY
+from tests.runs.trials import trained, untrained
+from tests.small import SMALL
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_a_round_brings_exact_gains_down(tmp_path):
+    game = TINY.with_values({"learning.updates_per_iteration": 5, "curriculum.total_env_steps": 960})
+
+    def gains(trial):
+        networks = load_networks(newest_checkpoint(trial), game)
+        values = {who: exact_values(game, networks, who) for who in ("consumer", "firm")}
+        return {who: best - value for who, (value, best) in values.items()}
+
+    run = trained(game, tmp_path / "run")
+    before = gains(run)
+    asked = responses_to(run, game, ["consumer", "firm"], iterations=4, episodes=8).experiments
+    pool = pool_of([trained(experiment, tmp_path / experiment.name) for experiment in asked])
+    after = gains(trained(next_policies(run, run, pool, iterations=8, share=0.5), tmp_path / "policies"))
+    assert all(0 <= after[who] < 0.5 * before[who] for who in before), (before, after)
+
+
+def test_policies_go_on_in_the_game_in_which_training_ended(small_run):
+    (checkpoint,) = find_checkpoints(small_run)
+    original = ExperimentConfig.of_trial(small_run)
+    (asked,) = responses_to(small_run, original, ["each_firm"], iterations=2, episodes=8).experiments
+    pool = [{"checkpoint": "somewhere", "deviator": "each_firm"}]
+    going_on = next_policies(small_run, small_run, pool, iterations=3, share=0.5)
+    assert going_on.start == str(checkpoint)
+    assert [member.deviator for member in going_on.refinement.pool] == ["each_firm"]
+    assert going_on.economy == asked.economy
+    assert going_on.learning.learning_rate == asked.learning.learning_rate
+    assert going_on.num_iterations == 3
+    first, last = going_on.curriculum.at(0), original.curriculum.final()
+    assert first.entropy_coeff == going_on.curriculum.final().entropy_coeff == last.entropy_coeff
+    assert first.trainable_groups == last.trainable_groups
+    # Whoever leaves these policies meets them alone.
+    (again,) = responses_to(small_run, going_on, ["each_firm"], iterations=2, episodes=8).experiments
+    assert again.refinement.pool == ()
+    assert again.start is None
+
+
+def test_an_interrupted_command_resumes_and_ends_with_a_table_of_gains(tmp_path):
+    run = untrained(SMALL, tmp_path / "runs" / "run")
+    arguments = ["rbc_rllib.psro", str(run), "--rounds", "1", "--iterations", "40", "--deviators", "each_firm"]
+    arguments += ["--episodes", "8", "--results", str(tmp_path)]
+    interrupt(*arguments, after="each_firm deviates")
+    process = start(*arguments, "--resume")
+    output = finish(process)
+    assert process.returncode == 0, output
+    folder = tmp_path / "psro-runs-run"
+    table = (folder / "psro.md").read_text()
+    assert table in output
+    head, _, row = table.splitlines()
+    assert "round 0" in head
+    assert "round 1" in head
+    assert row.startswith("| each_firm ")
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {
+        "round_0-responses",
+        "round_1-policies",
+        "round_1-responses",
+    }
+    (policies,) = (folder / "round_1-policies").glob("small_*")
+    (member,) = ExperimentConfig.of_trial(policies).refinement.pool
+    assert member.checkpoint.startswith(str(folder / "round_0-responses"))
+    (first,) = (folder / "round_0-responses").glob("each_firm*")
+    assert [int(row["training_iteration"]) for row in rows(first)] == list(range(1, 41))

@@ -1,0 +1,144 @@
+"""Training against a pool of best responses, from the policies of a checkpoint: what learns, and what does not."""
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.core.columns import Columns
+
+from rbc_rllib.experiment import PoolMember
+from rbc_rllib.play.rollout import Experience, Rollout
+from rbc_rllib.settings import ConfigError
+from rbc_rllib.training.batch import batch_of
+from rbc_rllib.training.checkpoints import initial_weights, load_networks, pool_networks, weights_hash
+from rbc_rllib.training.rllib_internals import Postprocessing
+from tests.runs.trials import trial_of, untrained
+from tests.small import SMALL, changed, weights
+
+EVERYONE = SMALL.with_values({"curriculum.staged_training": False, "learning.updates_per_iteration": 1})
+POOL = [{"checkpoint": "somewhere", "deviator": "each_firm"}, {"checkpoint": "somewhere", "deviator": "consumer"}]
+
+
+@pytest.fixture
+def meeting(tmp_path, ray_on_this_machine):
+    """Training from untrained networks against a pool of untrained ones, of every firm alone and of all consumers."""
+    start = untrained(EVERYONE, tmp_path / "start") / "checkpoint_000000"
+    pool = []
+    for name in ("each_firm", "consumer"):
+        left = EVERYONE.with_values({"deviation": {"checkpoint": str(start), "deviator": name}})
+        checkpoint = untrained(left, tmp_path / name) / "checkpoint_000000"
+        pool.append(PoolMember(checkpoint=str(checkpoint), deviator=name))
+    return EVERYONE.with_values({"start": str(start), "refinement.pool": pool, "refinement.pool_share": 0.5})
+
+
+def hashes_of(trial) -> list[str]:
+    return [weights_hash(network.get_state()) for _, network in trial.env_runner.pool]
+
+
+def test_policies_start_where_they_are_told_and_the_pool_stays_bit_by_bit(meeting, tmp_path):
+    trial = trial_of(meeting)
+    start = load_networks(tmp_path / "start" / "checkpoint_000000", meeting)
+    before, pool = weights(trial), hashes_of(trial)
+    assert not changed(before, {policy: module.get_state() for policy, module in start.items()})
+    assert pool == [weights_hash(network.get_state()) for network in pool_networks(meeting)]
+    for _ in range(2):
+        trial.train()
+    assert changed(before, weights(trial)) == {"consumer", "firm", "planner"}
+    assert hashes_of(trial) == pool
+    trial.stop()
+
+
+def test_a_training_that_goes_on_is_one_that_was_never_cut(meeting, tmp_path):
+    straight, cut, resumed = trial_of(meeting), trial_of(meeting), trial_of(meeting)
+    checkpoint = tmp_path / "checkpoint_000000"
+    checkpoint.mkdir()
+    straight.train(), straight.train()
+    cut.train(), cut.save_checkpoint(str(checkpoint))
+    resumed.load_checkpoint(str(checkpoint))
+    resumed.train()
+    assert not changed(weights(straight), weights(resumed))
+    alone = trial_of(meeting.with_values({"refinement.pool": ()}))
+    alone.train(), alone.train()
+    assert changed(weights(straight), weights(alone))
+    for trial in (straight, cut, resumed, alone):
+        trial.stop()
+
+
+def test_what_members_did_is_no_part_of_the_loss(meeting):
+    trial = trial_of(meeting.with_values({"refinement.magnet_coeff": 0.3}))
+    learner = trial.learner_group._learner
+    (batch,) = trial.env_runner.sample(env_steps=0)
+    for group, share in {"consumer": (0.5, 1), "firm": (0.5, 1)}.items():
+        rows = dict(batch.policy_batches[group])
+        mask = rows[Columns.LOSS_MASK]
+        assert mask.dtype == torch.bool
+        assert share[0] <= mask.float().mean() < share[1]
+        advantages = rows[Postprocessing.ADVANTAGES]
+        assert advantages[mask].mean().item() == pytest.approx(0, abs=1e-5)
+        assert advantages[mask].std(correction=0).item() == pytest.approx(1, rel=1e-4)
+        other = rows | {
+            Postprocessing.ADVANTAGES: torch.where(mask, advantages, 1e4),
+            Postprocessing.VALUE_TARGETS: torch.where(mask, rows[Postprocessing.VALUE_TARGETS], -1e4),
+        }
+        config, module = learner.config.get_config_for_module(group), learner.module[group]
+        losses = [
+            learner.compute_loss_for_module(
+                module_id=group, config=config, batch=each, fwd_out=module.forward_train(each)
+            ).item()
+            for each in (rows, other)
+        ]
+        assert losses[0] == losses[1]
+    assert Columns.LOSS_MASK not in batch.policy_batches["planner"]
+    trial.stop()
+
+
+def test_a_firm_that_is_away_everywhere_has_no_advantage_of_its_own():
+    generator = torch.Generator().manual_seed(0)
+    rewards, zeros = torch.randn((6, 1, 3), generator=generator), torch.zeros(6, 1, 3)
+    present = torch.tensor([[True, True, False]]).repeat(6, 1)
+    present[2:4, 0] = False
+    experience = Experience({"private": zeros.unsqueeze(-1)}, zeros, zeros, zeros, 1e5 * rewards, present)
+    rollout = Rollout(torch.zeros((6, 1, 1)), {"firm": experience}, [], [])
+    batch = batch_of(rollout, SMALL.with_values({"refinement.pool": POOL}), own_advantages=True)
+    found = batch.policy_batches["firm"][Postprocessing.ADVANTAGES]
+    assert torch.isfinite(found).all()
+    for firm, here in ((0, [0, 1, 4, 5]), (1, list(range(6)))):
+        own = rewards[here, 0, firm].numpy()
+        expected = (own - own.mean()) / own.std()
+        np.testing.assert_allclose(found[here, firm].numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_runners_in_other_processes_meet_the_pool(meeting):
+    trial = trial_of(meeting.with_values({"resources.num_env_runners": 2}))
+    before = weights(trial)
+    trial.train()
+    assert changed(before, weights(trial)) == {"consumer", "firm", "planner"}
+    trial.stop()
+
+
+def test_a_member_of_another_economy_is_refused(meeting, tmp_path):
+    wider = meeting.with_values({"learning.hidden_sizes": (16, 16)})
+    for find in (pool_networks, initial_weights):
+        with pytest.raises(ConfigError, match="has other layers"):
+            find(wider)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"refinement.pool": [{"checkpoint": "somewhere", "deviator": "firm_3"}]}, r"refinement\.pool\.0\.deviator"),
+        (
+            {
+                "refinement.pool": [*POOL, {"checkpoint": "somewhere", "deviator": "planner"}],
+                "planner": {"mode": "fixed", "rates": (0.0, 0.0)},
+            },
+            r"refinement\.pool\.2\.deviator",
+        ),
+        ({"refinement.pool": POOL, "refinement.pool_share": 0.1}, r"refinement\.pool_share"),
+        ({"refinement.pool_share": 0.6}, r"refinement\.pool_share"),
+        ({"refinement.pool": POOL, "deviation": {"checkpoint": "somewhere", "deviator": "firm"}}, "deviation"),
+        ({"start": "somewhere", "deviation": {"checkpoint": "somewhere", "deviator": "firm"}}, "deviation"),
+    ],
+)
+def test_a_pool_that_cannot_be_met_is_refused(values, key):
+    with pytest.raises(ConfigError, match=f"^{key} = "):
+        SMALL.with_values(values)
