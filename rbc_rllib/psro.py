@@ -18,15 +18,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from analysis.rounds import rounds_table
-from rbc_rllib.best_response import DEFAULT_EPISODES, DEFAULT_SHARE_OF_TRAINING, best_responses, final_game
+from rbc_rllib.best_response import DEFAULT_EPISODES, DEFAULT_SHARE_OF_TRAINING, best_responses
 from rbc_rllib.evaluate import judge as judge_policies
 from rbc_rllib.experiment import ExperimentConfig, PoolMember, Sweep
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge as judge_responses
-from rbc_rllib.runs.command_line import conclude, output_parser, run_options
+from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options
 from rbc_rllib.runs.launch import RunOptions, run
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import check_fit, newest_checkpoint
+from rbc_rllib.training.deviations import DEVIATORS_LEARNING_RATE, final_game
 from rbc_rllib.training.rllib_internals import has_snapshot, quiet
 
 DEFAULT_ROUNDS = 3
@@ -36,8 +37,8 @@ DEFAULT_DEVIATORS = ("each_firm", "each_consumer")
 def responses_to(
     trial: Path, original: ExperimentConfig, deviators: Sequence[str], iterations: int, episodes: int
 ) -> Sweep:
-    """What best responses to the newest policies of `trial` are learned by: as to those of the `original` run."""
-    rates = {group: rate / 2 for group, rate in original.learning.learning_rate}
+    """The trainings of best responses to the newest policies of `trial`, as fast as to those of the `original` run."""
+    rates = {group: DEVIATORS_LEARNING_RATE * rate for group, rate in original.learning.learning_rate}
     values = {"learning.learning_rate": rates}
     return best_responses(trial, list(deviators), [newest_checkpoint(trial)], 1, iterations, episodes, values=values)
 
@@ -102,8 +103,10 @@ def main(arguments: list[str] | None = None) -> None:
         experiment = ExperimentConfig.of_trial(original)
         check_fit(newest_checkpoint(original), experiment)
         iterations = options.iterations or max(1, round(DEFAULT_SHARE_OF_TRAINING * experiment.num_iterations))
+        to_be = tuple(PoolMember(checkpoint="to be learned", deviator=name) for name in options.deviators)
+        next_policies(original, original, to_be, iterations, options.pool_share)  # refused now, not after a round
         prepare_process()
-        folder = Path(options.results) / f"psro-{original.parent.name}-{original.name}"
+        folder = local_results(options.results) / f"psro-{original.parent.name}-{original.name}"
         newest, pool, answers = original, tuple[PoolMember, ...](), list[Path]()
         for number in range(options.rounds + 1):
             if number:

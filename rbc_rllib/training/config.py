@@ -33,10 +33,9 @@ def stock_config(experiment: ExperimentConfig, callbacks: list[Any] | None = Non
 
     What starts with the networks of a checkpoint is refused: RLlib's own learner would start with untrained ones.
     """
-    for key, value in (("deviation", experiment.deviation), ("start", experiment.start)):
-        if value:
-            rule = "only `EconomyPPO` starts with the networks of a checkpoint"
-            raise ConfigError(key, str(value), rule, "take `algorithm_config`")
+    if checkpoint := experiment.deviation.checkpoint if experiment.deviation else experiment.start:
+        rule = "only `EconomyPPO` starts with the networks of a checkpoint"
+        raise ConfigError("deviation" if experiment.deviation else "start", checkpoint, rule, "take `algorithm_config`")
     config = PPOConfig().learners(learner_class=StagedLearner)
     # A planner who learns a plan announces it before the first quarter, a page in each step.
     pages = experiment.planner.num_pages(experiment.economy) if experiment.planner.learns else 0
