@@ -65,6 +65,10 @@ class Trial(EconomyPPO):
         self._check_weights(hashes)
         self._frozen = {policy: hashes[policy] for policy in self.experiment.frozen_policies}  # of weights that stay
 
+    def __repr__(self) -> str:
+        """What Ray's dashboard calls this process."""
+        return f"Trial({self.experiment.name}, seed {self.experiment.seed})"
+
     @classmethod
     def default_resource_request(cls, config: Any) -> Any:
         """CPUs and GPUs for this process, its runners and its learners."""
