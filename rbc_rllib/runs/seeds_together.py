@@ -40,10 +40,18 @@ class SeedsTogether(FIFOScheduler):
         self._judged: set[tuple[int, str]] = set()
         self._stopped: set[str] = set()
         self._failed: set[tuple[str, int]] = set()
+        self._added: set[str] = set()  # trials, in this process
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial that failed and is added again, by a retry or when a run is resumed, has its chance."""
+        """A trial that failed and is added again, by a retry or when a run is resumed, has its chance.
+
+        In a resumed run one that waits goes on waiting: Tune would start all that have not ended.
+        """
         self._failed.discard(_names(trial))
+        restored = trial.trial_id not in self._added
+        self._added.add(trial.trial_id)
+        if restored and (self._waits(trial) or _names(trial)[0] in self._stopped):
+            trial.set_status("PAUSED")
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop where the configuration is stopped, pause where it is not judged yet."""
@@ -61,20 +69,19 @@ class SeedsTogether(FIFOScheduler):
         self._failed.add(_names(trial))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The first trial that is not started, then the first that is paused, of those that wait for nobody.
+        """The first trial that is not started, then the first that waits for nobody any more.
 
-        A resumed run has paused trials among those that are not started. Those whose configuration has been stopped
-        are stopped here, where none is being saved.
+        Those that wait and whose configuration has been stopped are stopped here, where none is being saved.
         """
         for configuration, _ in self._failed:
             for milestone in self.milestones:
                 self._judge(milestone, configuration)
-        idle = [trial for trial in tune_controller.get_trials() if trial.status in ("PENDING", "PAUSED")]
-        for trial in [trial for trial in idle if _names(trial)[0] in self._stopped]:
-            idle.remove(trial)
+        paused = [trial for trial in tune_controller.get_trials() if trial.status == "PAUSED"]
+        for trial in [trial for trial in paused if _names(trial)[0] in self._stopped]:
+            paused.remove(trial)
             tune_controller.stop_trial(trial)
-        ready = [trial for trial in idle if not self._waits(trial)]
-        return min(ready, key=lambda trial: trial.status == "PAUSED", default=None)
+        pending = [trial for trial in tune_controller.get_trials() if trial.status == "PENDING"]
+        return next(iter([*pending, *(trial for trial in paused if not self._waits(trial))]), None)
 
     def get_state(self) -> dict[str, Any]:
         """What has been reported and judged."""

@@ -3,13 +3,16 @@
     FAULTS='{"alone_seed0": ["trial", 5]}' RAYLETS=12,34 python -m tests.runs.faulty_sweep trials --results DIR
 
 A fault is a kind of process and the iteration; `RAYLETS` are those of the cluster, whose processes may be killed. A
-node is killed, the last one, when the trial lives there; that happens once.
+node is killed, the last one, when the trial lives there; that happens once. Searches end without a report, which takes
+longer than their trials.
 """
 
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import ray  # noqa: F401 (it brings psutil)
 
@@ -18,6 +21,7 @@ import psutil
 from ray import tune
 
 from rbc_rllib import sweep
+from rbc_rllib.evaluate import evaluate_trial
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.search import Search
@@ -86,6 +90,10 @@ def kill(kind: str, pid: int) -> None:
         next(titled(TITLES[kind])).kill()
 
 
+def evaluated(folder: Path, finished: list[Path]) -> str:
+    return "\n".join(evaluate_trial(trial) for trial in finished)
+
+
 def main() -> None:
     faults = json.loads(os.environ.get("FAULTS", "{}"))
     show = ProgressLines.on_trial_result
@@ -101,6 +109,8 @@ def main() -> None:
 
     ProgressLines.on_trial_result = show_and_kill
     sweep.find_sweep = SWEEPS.__getitem__
+    if SWEEPS[sys.argv[1]].search:
+        sweep.judge = evaluated
     sweep.main()
 
 

@@ -1,7 +1,6 @@
 """A configuration is judged once at a milestone, by the mean of all its seeds; they stop together or go on together."""
 
 import pickle
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,20 +10,23 @@ from rbc_rllib.runs.seeds_together import SeedsTogether, configuration_of
 MILESTONE = 50  # of 100 env steps
 
 
+class Trial:
+    """One of Tune's."""
+
+    def __init__(self, draw: int, seed: int) -> None:
+        self.trial_id, self.status = f"{draw}_{seed}", "PENDING"
+        self.config = {"experiment": {"name": "x", "seed": seed}, "values": {"learning.clip_param": draw / 10}}
+
+    def set_status(self, status: str) -> None:
+        self.status = status
+
+
 class Controller:
     """Trials, and what becomes of them: Tune, as far as a scheduler sees it."""
 
     def __init__(self, scheduler: SeedsTogether, draws: int, seeds: int) -> None:
         self.scheduler = scheduler
-        self.trials = {
-            (draw, seed): SimpleNamespace(
-                trial_id=f"{draw}_{seed}",
-                status="PENDING",
-                config={"experiment": {"name": "x", "seed": seed}, "values": {"learning.clip_param": draw / 10}},
-            )
-            for draw in range(draws)
-            for seed in range(seeds)
-        }
+        self.trials = {(draw, seed): Trial(draw, seed) for draw in range(draws) for seed in range(seeds)}
         for trial in self.trials.values():
             scheduler.on_trial_add(self, trial)
 
@@ -222,14 +224,33 @@ def test_a_restored_run_knows_what_was_reported_judged_and_stopped():
 
 
 def test_a_seed_that_waits_goes_on_waiting_in_a_resumed_run():
-    """Tune takes a restored trial that was paused for one that is not started."""
-    tune = controller(draws=2, seeds=2)
+    """Tune starts whatever is pending, and takes a restored trial that was paused for one that is not started."""
+    before = controller(draws=2, seeds=2)
     for seed in range(2):
-        tune.report(0, seed, 5.0)
-    assert tune.report(1, 0, 1.0) == "PAUSE"
-    for seed in range(2):
-        tune.trials[1, seed].status = "PENDING"
-    assert tune.next() == (1, 1)
-    assert tune.report(1, 1, 1.0) == "STOP"
-    tune.next()
-    assert tune.statuses(1) == {"TERMINATED"}
+        before.report(0, seed, 5.0)
+    assert before.report(1, 0, 1.0) == "PAUSE"
+    scheduler = SeedsTogether(2, 100, 0.5, 2.0)
+    scheduler.set_state(pickle.loads(pickle.dumps(before.scheduler.get_state())))
+
+    after = Controller(scheduler, 2, 2)
+    assert {key for key, trial in after.trials.items() if trial.status == "PAUSED"} == {(1, 0)}
+    assert after.report(1, 1, 1.0) == "STOP"
+    again = pickle.loads(pickle.dumps(scheduler.get_state()))  # the run ends before the seed that waits is stopped
+    after.next()
+    assert after.statuses(1) == {"TERMINATED"}
+
+    scheduler = SeedsTogether(2, 100, 0.5, 2.0)
+    scheduler.set_state(again)
+    last = Controller(scheduler, 2, 2)
+    last.next()
+    assert last.statuses(1) == {"TERMINATED"}
+    assert last.statuses(0) == {"PENDING"}
+
+
+def test_a_seed_that_fails_while_it_is_paused_is_tried_again():
+    tune = controller(draws=1, seeds=2)
+    assert tune.report(0, 0, 1.0) == "PAUSE"
+    trial = tune.trials[0, 0]
+    trial.set_status("PENDING")
+    tune.scheduler.on_trial_add(tune, trial)
+    assert trial.status == "PENDING"
