@@ -56,7 +56,7 @@ def test_an_interrupted_command_resumes_and_ends_with_a_table_of_gains(tmp_path)
     arguments += ["--episodes", "8", "--results", str(tmp_path)]
     interrupt(*arguments, after="each_firm deviates")
     process = start(*arguments, "--resume")
-    output = finish(process)
+    output = finish(process, seconds=400)
     assert process.returncode == 0, output
     folder = tmp_path / "psro-runs-run"
     table = (folder / "psro.md").read_text()
