@@ -1,6 +1,5 @@
 """What a run is resumed from: Tune's snapshots, a copy of the last whole one, and whose files they are."""
 
-import json
 import os
 import shutil
 import time
@@ -15,6 +14,8 @@ COPY = "last_snapshot"
 SECONDS_BETWEEN_LOOKS = 5.0
 LONGEST_SHARE = 0.05
 """Of a run's time that copies may take; Tune gives its snapshots as much."""
+
+PIECE = 2**20  # bytes of a snapshot that are looked at together
 
 
 class SnapshotCopy(tune.Callback):
@@ -64,9 +65,23 @@ def is_whole(folder: Path) -> bool:
     """Whether the newest snapshot in a folder can be read."""
     newest = max(folder.glob("experiment_state-*.json"), default=None)
     try:
-        return newest is not None and bool(json.loads(newest.read_text()))
-    except (OSError, ValueError):
+        return newest is not None and _goes_to_its_end(newest)
+    except OSError:
         return False
+
+
+def _goes_to_its_end(path: Path) -> bool:
+    """Whether JSON is not cut off: its last bracket is there. In pieces, since there may be hundreds of megabytes."""
+    depth, in_string, rest, some = 0, False, b"", False
+    with path.open("rb") as file:
+        while read := file.read(PIECE):
+            piece = (rest + read).rstrip(b"\\")  # what a backslash at the end escapes is in the next piece
+            rest, some = (rest + read)[len(piece) :], True
+            parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+            for outside in parts[in_string::2]:
+                depth += outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
+            in_string ^= len(parts) % 2 == 0
+    return some and depth == 0 and not in_string
 
 
 def keep_copy(folder: Path) -> None:

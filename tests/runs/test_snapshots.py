@@ -1,10 +1,12 @@
 """What a run is resumed from: a whole snapshot, and no other user's pickles."""
 
+import json
 import os
 import time
 
 import pytest
 
+from rbc_rllib.runs import snapshots
 from rbc_rllib.runs.snapshots import COPY, SnapshotCopy, check_own, is_whole, mend, snapshot_files
 from rbc_rllib.settings import ConfigError
 
@@ -82,3 +84,15 @@ def test_files_of_another_user_are_not_resumed_from(name, folder, monkeypatch):
         os.chown(folder / name, 12345, -1)
     with pytest.raises(ConfigError, match=r"--resume = .* belongs to another user, whose pickles .*; add --trust if"):
         check_own(folder)
+
+
+@pytest.mark.parametrize("piece", [1, 3, 2**20])
+def test_a_snapshot_is_whole_at_its_last_bracket_and_nowhere_before(piece, tmp_path, monkeypatch):
+    """Brackets in strings and escaped quotation marks count for nothing, wherever it is divided."""
+    monkeypatch.setattr(snapshots, "PIECE", piece)
+    text = json.dumps({"trial_data": [['{"a": "\\"[', "}]\\"], ["\\\\", {}]], "runner_data": {"ends with \\": "\\\\"}})
+    for length in range(1, len(text)):
+        write_snapshot(tmp_path, text[:length])
+        assert not is_whole(tmp_path), text[:length]
+    write_snapshot(tmp_path, text)
+    assert is_whole(tmp_path)
