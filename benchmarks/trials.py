@@ -1,6 +1,6 @@
 """What a sweep of many trials costs beside training: with all that this project does around them, and with Tune alone.
 
-    python -m benchmarks.trials                               # 1,000 trials on each side: some five minutes
+    python -m benchmarks.trials                               # 1,000 trials on each side: ten minutes
     python -m benchmarks.trials --trials 50 --reports 100     # what a report takes shows in the difference
 
 One tiny trial is really trained. Then many trials replay its reports and save a checkpoint without networks, so that
