@@ -158,7 +158,7 @@ def _restored_tuner(folder: Path, remote: Remote | None) -> tune.Tuner:
     )
 
 
-def _new_tuner(sweep: Sweep, folder: Path, remote: Remote | None) -> tune.Tuner:
+def _new_tuner(sweep: Sweep, folder: Path, remote: Remote | None = None) -> tune.Tuner:
     parts = tune_parts(sweep)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SWEEP_FILE).write_text(json.dumps(describe_sweep(sweep), indent=2) + "\n")

@@ -1,6 +1,7 @@
 """What a run is resumed from: Tune's snapshots, a copy of the last whole one, and whose files they are."""
 
 import os
+import pickletools
 import shutil
 import time
 from pathlib import Path
@@ -63,14 +64,26 @@ def snapshot_files(folder: Path) -> list[Path]:
 
 def is_whole(folder: Path) -> bool:
     """Whether the newest snapshot in a folder can be read."""
-    newest = max(folder.glob("experiment_state-*.json"), default=None)
+    files = snapshot_files(folder)
     try:
-        return newest is not None and _goes_to_its_end(newest)
+        return any(path.name.startswith("experiment_state-") for path in files) and all(map(_goes_to_its_end, files))
     except OSError:
         return False
 
 
 def _goes_to_its_end(path: Path) -> bool:
+    """Whether a file of a snapshot, which is a pickle or JSON whatever its name, is not cut off; nothing is run."""
+    with path.open("rb") as file:
+        if file.read(1) != b"\x80":
+            return _closes_its_brackets(path)
+        file.seek(0)
+        try:
+            return any(operation.name == "STOP" for operation, _, _ in pickletools.genops(file))
+        except ValueError:
+            return False
+
+
+def _closes_its_brackets(path: Path) -> bool:
     """Whether JSON is not cut off: its last bracket is there. In pieces, since there may be hundreds of megabytes."""
     depth, in_string, rest, some = 0, False, b"", False
     with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import time
 
 import pytest
@@ -10,10 +11,12 @@ from rbc_rllib.runs import snapshots
 from rbc_rllib.runs.snapshots import COPY, SnapshotCopy, check_own, is_whole, mend, snapshot_files
 from rbc_rllib.settings import ConfigError
 
+NAMES = ("experiment_state-2026-11-28.json", "searcher-state-2026-11-28.pkl", "callback-states-2026-11-28.pkl")
+
 
 def write_snapshot(folder, text: str, age: float = 60.0) -> None:
     """As Tune does, `age` seconds ago."""
-    for name in ("experiment_state-2026-11-28.json", "searcher-state-2026-11-28.pkl", "callback-states-2026-11-28.pkl"):
+    for name in NAMES:
         path = folder / name
         path.write_text(text)
         os.utime(path, times=(time.time() - age,) * 2)
@@ -96,3 +99,15 @@ def test_a_snapshot_is_whole_at_its_last_bracket_and_nowhere_before(piece, tmp_p
         assert not is_whole(tmp_path), text[:length]
     write_snapshot(tmp_path, text)
     assert is_whole(tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_snapshot_of_which_a_pickle_is_cut_off_is_not_whole(name, tmp_path):
+    """Also one that holds nothing yet: of it Tune reads all files."""
+    write_snapshot(tmp_path, '{"number": 1}')
+    whole = pickle.dumps({"trials": ["one", 2.5], "state": None}, protocol=5)
+    (tmp_path / name).write_bytes(whole)
+    assert is_whole(tmp_path)
+    for length in range(len(whole)):
+        (tmp_path / name).write_bytes(whole[:length])
+        assert not is_whole(tmp_path)
