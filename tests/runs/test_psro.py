@@ -7,7 +7,7 @@ from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.psro import next_policies, pool_of, responses_to
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
 from tests.exact import exact_values
-from tests.runs.commands import finish, interrupt, rows, start
+from tests.runs.commands import finish, rows, start
 from tests.runs.test_best_response import TINY
 from tests.runs.trials import trained, untrained
 from tests.small import SMALL
@@ -50,12 +50,10 @@ def test_policies_go_on_in_the_game_in_which_training_ended(small_run):
     assert again.start is None
 
 
-def test_an_interrupted_command_resumes_and_ends_with_a_table_of_gains(tmp_path):
+def test_the_command_ends_with_a_table_of_gains(tmp_path):
     run = untrained(SMALL, tmp_path / "runs" / "run")
-    arguments = ["rbc_rllib.psro", str(run), "--rounds", "1", "--iterations", "40", "--deviators", "each_firm"]
-    arguments += ["--episodes", "8", "--results", str(tmp_path)]
-    interrupt(*arguments, after="each_firm deviates")
-    process = start(*arguments, "--resume")
+    arguments = ["rbc_rllib.psro", str(run), "--rounds", "1", "--iterations", "2", "--deviators", "each_firm"]
+    process = start(*arguments, "--episodes", "8", "--results", str(tmp_path))
     output = finish(process, seconds=400)
     assert process.returncode == 0, output
     folder = tmp_path / "psro-runs-run"
@@ -74,4 +72,4 @@ def test_an_interrupted_command_resumes_and_ends_with_a_table_of_gains(tmp_path)
     (member,) = ExperimentConfig.of_trial(policies).refinement.pool
     assert member.checkpoint.startswith(str(folder / "round_0-responses"))
     (first,) = (folder / "round_0-responses").glob("each_firm*")
-    assert [int(row["training_iteration"]) for row in rows(first)] == list(range(1, 41))
+    assert [row["training_iteration"] for row in rows(first)] == ["1", "2"]
