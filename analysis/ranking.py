@@ -11,13 +11,11 @@ from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment
 from analysis.taxes import Treatment
 from analysis.writing import count, markdown
-from rbc_rllib.search import counted, lowest
+from rbc_rllib.search import GAIN, counted, lowest
 
 SHOWN = 10  # lines of the printed table
 
 GAIN_TITLE = "gain of a single firm, %"
-MEASURED = "gain/each_firm"
-"""The column of `progress.csv` that a search adds which looks for little gain."""
 
 RULE = (
     "A seed that failed counts as dead, with welfare 0 or the lowest of any seed where that is less: a configuration"
@@ -75,7 +73,7 @@ def failed(trial: Trial) -> bool:
 def mean_gain(trials: Sequence[Trial]) -> float:
     """What a single firm gains at least, in percent, as trials themselves measured it: mean over the living seeds that
     have ended; NaN without one."""
-    gains = [trial.progress[MEASURED].iloc[-1] for trial in trials if MEASURED in trial.progress and trial.env_steps]
+    gains = [trial.progress[GAIN].iloc[-1] for trial in trials if GAIN in trial.progress and trial.env_steps]
     known = [float(gain) for gain in gains if not math.isnan(gain)]
     return sum(known) / len(known) if known else math.nan
 

@@ -27,7 +27,7 @@ from rbc_rllib.runs.command_line import conclude, local_results, output_parser, 
 from rbc_rllib.runs.launch import RunOptions, run
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import check_fit, newest_checkpoint
-from rbc_rllib.training.deviations import DEVIATORS_LEARNING_RATE, final_game
+from rbc_rllib.training.deviations import deviators_rates, final_game
 from rbc_rllib.training.rllib_internals import has_snapshot, quiet
 
 DEFAULT_ROUNDS = 3
@@ -38,8 +38,7 @@ def responses_to(
     trial: Path, original: ExperimentConfig, deviators: Sequence[str], iterations: int, episodes: int
 ) -> Sweep:
     """The trainings of best responses to the newest policies of `trial`, as fast as to those of the `original` run."""
-    rates = {group: DEVIATORS_LEARNING_RATE * rate for group, rate in original.learning.learning_rate}
-    values = {"learning.learning_rate": rates}
+    values = {"learning.learning_rate": deviators_rates(original)}
     return best_responses(trial, list(deviators), [newest_checkpoint(trial)], 1, iterations, episodes, values=values)
 
 

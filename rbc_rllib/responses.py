@@ -81,7 +81,7 @@ def gain_of(deviator: str, members: list[Member], asked: Asked) -> Gain:
         validation_gains=validation,
         seeds=list(best),
         untrained=float(asked.rewards(asked.frozen.untrained).mean()),
-        size=float(np.abs(asked.frozen.held_out.rewards[group].astype(float)).mean()),
+        size=asked.size,
         params=asked.deviating.economy,
         consumption=consumption,
         cooled=noise,

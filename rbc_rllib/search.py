@@ -10,6 +10,12 @@ from rbc_rllib.settings import Settings
 
 Objective = Literal["welfare", "dead_share", "gain"]
 
+ASKED = "each_firm"
+"""Who is asked for the gain: consumers gain little, and nearly all of it by acting with less noise."""
+
+GAIN = f"gain/{ASKED}"
+"""The path of that in a report: percent of firms' mean absolute reward."""
+
 
 class Search(Settings):
     """A way to look for the configuration with the highest social welfare.

@@ -18,9 +18,9 @@ from analysis.ranking import GAIN_TITLE, RULE, Configuration, rank, searched
 from analysis.results import Trial, differing_settings, flat_settings
 from analysis.solutions import Solutions
 from analysis.study import Study
+from rbc_rllib.search import ASKED
 
 FEWEST = 4  # configurations, from which on importances are told
-GAIN = "each_firm"
 
 
 def section(study: Study) -> Section | None:
@@ -66,7 +66,7 @@ def ranking(ranked: Sequence[Configuration]) -> tuple[pandas.DataFrame, pandas.D
     quantity = BY_NAME["social_welfare"]
     numbers, texts = {}, {}
     for each in ranked:
-        gain = Solutions(each.name, each.trials).gain(GAIN)
+        gain = Solutions(each.name, each.trials).gain(ASKED)
         numbers[each.name] = {
             "social welfare": each.welfare.mean,
             "dead share": each.dead / each.seeds,

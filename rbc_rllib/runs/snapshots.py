@@ -5,7 +5,7 @@ import pickletools
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ray import tune
 
@@ -74,26 +74,26 @@ def is_whole(folder: Path) -> bool:
 def _goes_to_its_end(path: Path) -> bool:
     """Whether a file of a snapshot, which is a pickle or JSON whatever its name, is not cut off; nothing is run."""
     with path.open("rb") as file:
-        if file.read(1) != b"\x80":
-            return _closes_its_brackets(path)
+        starts_as_pickle = file.read(1) == b"\x80"
         file.seek(0)
+        if not starts_as_pickle:
+            return _closes_its_brackets(file)
         try:
             return any(operation.name == "STOP" for operation, _, _ in pickletools.genops(file))
         except ValueError:
             return False
 
 
-def _closes_its_brackets(path: Path) -> bool:
+def _closes_its_brackets(file: BinaryIO) -> bool:
     """Whether JSON is not cut off: its last bracket is there. In pieces, since there may be hundreds of megabytes."""
     depth, in_string, rest, some = 0, False, b"", False
-    with path.open("rb") as file:
-        while read := file.read(PIECE):
-            piece = (rest + read).rstrip(b"\\")  # what a backslash at the end escapes is in the next piece
-            rest, some = (rest + read)[len(piece) :], True
-            parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-            for outside in parts[in_string::2]:
-                depth += outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
-            in_string ^= len(parts) % 2 == 0
+    while read := file.read(PIECE):
+        piece = (rest + read).rstrip(b"\\")  # what a backslash at the end escapes is in the next piece
+        rest, some = (rest + read)[len(piece) :], True
+        parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        for outside in parts[in_string::2]:
+            depth += outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
+        in_string ^= len(parts) % 2 == 0
     return some and depth == 0 and not in_string
 
 

@@ -15,8 +15,8 @@ from ray.tune.search.sample import Domain
 
 from rbc_rllib.economy.indicators import TRIVIAL_FROM
 from rbc_rllib.runs.seeds_together import WELFARE
-from rbc_rllib.runs.trial import GAIN, GAIN_ITERATIONS
-from rbc_rllib.search import Search, counted, highest, lowest
+from rbc_rllib.runs.trial import GAIN_ITERATIONS
+from rbc_rllib.search import GAIN, Search, counted, highest, lowest
 from rbc_rllib.settings import ConfigError
 
 TRIVIAL_SHARE = "economy/trivial_share"

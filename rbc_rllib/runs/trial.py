@@ -13,8 +13,9 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from callbacks import PenaltyAnnealing, curriculum_callbacks
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.indicators import TRIVIAL_FROM
-from rbc_rllib.experiment import EACH, Deviation, ExperimentConfig, Resources
+from rbc_rllib.experiment import Deviation, ExperimentConfig, Resources
 from rbc_rllib.play.process import prepare_process
+from rbc_rllib.search import ASKED
 from rbc_rllib.training.algorithm import EconomyPPO
 from rbc_rllib.training.checkpoints import (
     TrainingState,
@@ -34,12 +35,6 @@ KEPT = ("training_iteration", "time_this_iter_s", "time_total_s", "done", "trial
 GAIN_ITERATIONS = "gain_iterations"
 """In a trial's config: measure, in the end, what a single firm gains at least, by a best response of so many
 iterations."""
-
-ASKED = f"{EACH}firm"
-"""Who is asked: consumers gain little, and nearly all of it by acting with less noise."""
-
-GAIN = f"gain/{ASKED}"
-"""The path of that in a report: percent of firms' mean absolute reward."""
 
 
 def experiment_of(trial_config: dict[str, Any]) -> ExperimentConfig:

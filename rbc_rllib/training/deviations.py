@@ -30,6 +30,11 @@ VALIDATION_EPISODES = 64
 Networks = dict[str, GroupModule]
 
 
+def deviators_rates(experiment: ExperimentConfig) -> dict[str, float]:
+    """With which deviators from policies of `experiment` start to learn, by group."""
+    return {group: DEVIATORS_LEARNING_RATE * rate for group, rate in experiment.learning.learning_rate}
+
+
 def final_game(
     experiment: ExperimentConfig, checkpoint: Path, iterations: int = 1, plan_is_open: bool = False
 ) -> ExperimentConfig:
@@ -42,7 +47,6 @@ def final_game(
     penalty_increase = training_state(checkpoint).penalty_increase
     per_iteration = experiment.env_steps_per_update * experiment.learning.updates_per_iteration
     learning = experiment.learning
-    rates = {group: DEVIATORS_LEARNING_RATE * rate for group, rate in learning.learning_rate}
     curriculum = experiment.curriculum if plan_is_open else experiment.curriculum.replace(**PLAN_IS_SETTLED)
     return experiment.replace(
         start=None,
@@ -50,7 +54,7 @@ def final_game(
         economy=experiment.economy.replace(
             penalty_coefficient=experiment.economy.penalty_coefficient + penalty_increase
         ),
-        learning=learning.replace(learning_rate=rates),
+        learning=learning.replace(learning_rate=deviators_rates(experiment)),
         curriculum=curriculum.replace(
             total_env_steps=iterations * per_iteration,
             staged_training=False,
@@ -139,6 +143,11 @@ class Asked:
         rewards = evaluation.rewards[self.deviation.group].astype(float)
         return rewards if self.deviation.agents is None else rewards[:, list(self.deviation.agents)]
 
+    @property
+    def size(self) -> float:
+        """The mean absolute reward of the deviator's group, of which gains are percent."""
+        return float(np.abs(self.frozen.held_out.rewards[self.deviation.group].astype(float)).mean())
+
     def play(self, networks: Networks, stream: int = HELD_OUT) -> np.ndarray:
         """`[episodes, K]` What the agents get that deviate by their policy in `networks`; where each does so alone, a
         few at once as in training."""
@@ -172,7 +181,5 @@ class Asked:
     def percent_gained(self, best: Response) -> float:
         """What agents who deviate alone gain by `best`, mean over them, in percent of the mean absolute reward of their
         group; who would lose by it on validation episodes stays. NaN where nobody is rewarded."""
-        held_out = self.frozen.held_out
-        gains = (self.play(best.networks) - self.rewards(held_out)).mean(0)
-        size = float(np.abs(held_out.rewards[self.deviation.group].astype(float)).mean())
-        return 100 * float(np.where(best.gains > 0, gains, 0.0).mean()) / size if size else math.nan
+        gains = (self.play(best.networks) - self.rewards(self.frozen.held_out)).mean(0)
+        return 100 * float(np.where(best.gains > 0, gains, 0.0).mean()) / self.size if self.size else math.nan
