@@ -164,7 +164,8 @@ class _Place:
         """The actions of this seat's agents, `[E, K, heads]` or `[E, K]`; what is to be recorded is."""
         if self.agents is not None:
             private = _take(seen["private"], self.rows)
-            seen = {name: x[self.economies] for name, x in seen.items()} | {"private": private}
+            others = {name: x[self.economies] for name, x in seen.items() if name != "private"}
+            seen = others | {"private": private}
             uniforms = uniforms.flatten(1)[:, self.rows]
         actions, records = [], []
         for economies, kept in self.parts:
