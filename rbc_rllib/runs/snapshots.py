@@ -13,6 +13,7 @@ from rbc_rllib.settings import ConfigError
 
 COPY = "last_snapshot"
 SECONDS_BETWEEN_LOOKS = 5.0
+SECONDS_TO_SETTLE = 1.0  # in which nothing is written: Tune writes a snapshot in a thread of its own
 LONGEST_SHARE = 0.05
 """Of a run's time that copies may take; Tune gives its snapshots as much."""
 
@@ -32,17 +33,23 @@ class SnapshotCopy(tune.Callback):
         self._copied: dict[str, int] = {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """Copy a snapshot that is new and no longer written to."""
-        if time.monotonic() < self._next_look:
-            return
+        """Copy a snapshot that is new, when it is no longer written to: Tune begins none before this is through."""
         started = time.monotonic()
-        times = {path.name: path.stat().st_mtime_ns for path in snapshot_files(self._run)}
-        settled = max(times.values(), default=0) < time.time_ns() - 1e9
-        if settled and times != self._copied and is_whole(self._run):
+        if started < self._next_look:
+            return
+        times = self._times()
+        if times in ({}, self._copied):
+            return
+        if max(times.values()) / 1e9 > time.time() - SECONDS_TO_SETTLE:
+            time.sleep(SECONDS_TO_SETTLE)
+        if self._times() == times and is_whole(self._run):
             keep_copy(self._run)
             self._copied = times
         now = time.monotonic()
         self._next_look = now + max(SECONDS_BETWEEN_LOOKS, (now - started) / LONGEST_SHARE)
+
+    def _times(self) -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in snapshot_files(self._run)}
 
 
 def check_own(folder: Path) -> None:

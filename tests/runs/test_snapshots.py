@@ -36,14 +36,22 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_snapshot_is_copied_when_it_is_whole_and_settled(folder):
+def test_a_snapshot_is_copied_when_it_is_whole(folder):
     copy = SnapshotCopy(folder)
-    for text, age, expected in [('{"number": 2}', 0.0, 1), ('{"number": 3}', 60.0, 3), ('{"num', 60.0, 3)]:
+    for text, age, expected in [('{"number": 2}', 0.0, 2), ('{"number": 3}', 60.0, 3), ('{"num', 60.0, 3)]:
         write_snapshot(folder, text, age)
         step(copy)
         copied = folder / COPY / "experiment_state-2026-11-28.json"
         assert copied.read_text() == f'{{"number": {expected}}}'
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [COPY]
+
+
+def test_a_snapshot_that_is_being_written_is_not_copied(folder, monkeypatch):
+    copy = SnapshotCopy(folder)
+    write_snapshot(folder, '{"number": 2}', 0.0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: write_snapshot(folder, '{"number": 3}', 0.5))
+    step(copy)
+    assert (folder / COPY / "experiment_state-2026-11-28.json").read_text() == '{"number": 1}'
 
 
 @pytest.mark.parametrize("text", ["", '{"num'])
