@@ -33,16 +33,17 @@ class SnapshotCopy(tune.Callback):
         self._copied: dict[str, int] = {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """Copy a snapshot that is new, when it is no longer written to: Tune begins none before this is through."""
+        """Wait until a snapshot that is new is written, and copy it: Tune begins none before this is through."""
         started = time.monotonic()
         if started < self._next_look:
             return
-        times = self._times()
+        times, before = self._times(), dict[str, int]()
         if times in ({}, self._copied):
             return
-        if max(times.values()) / 1e9 > time.time() - SECONDS_TO_SETTLE:
+        while times != before and max(times.values()) / 1e9 > time.time() - SECONDS_TO_SETTLE:
             time.sleep(SECONDS_TO_SETTLE)
-        if self._times() == times and is_whole(self._run):
+            times, before = self._times(), times
+        if is_whole(self._run):
             keep_copy(self._run)
             self._copied = times
         now = time.monotonic()

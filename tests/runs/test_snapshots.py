@@ -46,12 +46,12 @@ def test_a_snapshot_is_copied_when_it_is_whole(folder):
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [COPY]
 
 
-def test_a_snapshot_that_is_being_written_is_not_copied(folder, monkeypatch):
-    copy = SnapshotCopy(folder)
-    write_snapshot(folder, '{"number": 2}', 0.0)
-    monkeypatch.setattr(time, "sleep", lambda seconds: write_snapshot(folder, '{"number": 3}', 0.5))
+def test_a_snapshot_is_copied_when_nothing_is_written_to_it_any_more(folder, monkeypatch):
+    copy, texts = SnapshotCopy(folder), ['{"number": 3}', '{"number": 2}']
+    write_snapshot(folder, '{"num', 0.0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: texts and write_snapshot(folder, texts.pop(), 0.0))
     step(copy)
-    assert (folder / COPY / "experiment_state-2026-11-28.json").read_text() == '{"number": 1}'
+    assert (folder / COPY / "experiment_state-2026-11-28.json").read_text() == '{"number": 3}'
 
 
 @pytest.mark.parametrize("text", ["", '{"num'])
