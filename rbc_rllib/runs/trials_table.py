@@ -14,6 +14,7 @@ from ray import tune
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.runs.faults import cause_in
 from rbc_rllib.runs.trial import experiment_of
+from rbc_rllib.training.rllib_internals import forget_statistics
 
 FILE = "trials.parquet"
 BEST = ("social_welfare", "consumer_reward", "firm_reward")
@@ -37,8 +38,9 @@ class TrialsTable(tune.Callback):
         self._table: pyarrow.Table | None = None  # all rows: to write them is cheap, to read them again is not
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A row for a trial that was trained to its end."""
+        """A row for a trial that was trained to its end, in the place of Tune's statistics."""
         self._keep(trial, None)
+        forget_statistics(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A row for a trial that failed."""

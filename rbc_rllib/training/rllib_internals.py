@@ -29,6 +29,7 @@ __all__ = [
     "economies_of",
     "end_tune_gracefully",
     "follow_learning_rates",
+    "forget_statistics",
     "give_callbacks",
     "has_snapshot",
     "leave_interrupts_to_us",
@@ -105,6 +106,12 @@ def give_callbacks(tuner: Any, callbacks: list[Any]) -> None:
     """Have a run call these too. A restored `Tuner` takes none: it calls those that were pickled with it."""
     config = tuner._local_tuner.get_run_config()
     config.callbacks = [*(config.callbacks or []), *callbacks]
+
+
+def forget_statistics(trial: Any) -> None:
+    """Drop what Tune keeps of every metric of a trial (extremes, means of the last reports), for good: of trials that
+    have ended it is most of the driver's memory and of snapshots."""
+    trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}
 
 
 def has_snapshot(folder: Path) -> bool:

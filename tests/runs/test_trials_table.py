@@ -27,6 +27,7 @@ def ended(folder, name, seed, env_steps=640, welfare=5.0):
             "economy": {"social_welfare": welfare, "hours": 300.0},
         },
         metric_analysis={"economy/social_welfare": {"max": 2 * welfare}},
+        run_metadata=SimpleNamespace(),
     )
 
 

@@ -1,6 +1,7 @@
 """What `rllib_internals` relies on: each test fails when Ray changes what it is about."""
 
 import inspect
+import json
 import math
 import signal
 from pathlib import Path
@@ -28,6 +29,7 @@ from rbc_rllib.training.rllib_internals import (
     concat_samples,
     economies_of,
     end_tune_gracefully,
+    forget_statistics,
     give_callbacks,
     has_snapshot,
     leave_interrupts_to_us,
@@ -289,6 +291,29 @@ def test_a_run_that_a_stopper_ends_is_not_resumed(tuner):
     assert stopped.metrics["count"] == 2
     (resumed,) = make().fit()
     assert resumed.metrics["count"] == 2
+
+
+class Forget(tune.Callback):
+    """Forgets the statistics of what has ended, and notes those there were."""
+
+    statistics = []  # noqa: RUF012 (a run has a copy)
+
+    def on_trial_complete(self, iteration, trials, trial, **_):
+        self.statistics.append((dict(trial.metric_analysis), dict(trial.metric_n_steps)))
+        forget_statistics(trial)
+
+
+def test_a_trial_that_has_ended_leaves_its_result_in_snapshots_and_no_statistics(tuner):
+    make, folder = tuner
+    (ended,) = make(callbacks=[Forget()]).fit()
+    extremes, last = Forget.statistics.pop()
+    assert extremes["count"]["max"] == 4
+    assert list(last["count"]["5"]) == [1, 2, 3, 4]
+    assert ended.metrics["count"] == 4
+    (snapshot,) = folder.glob("experiment_state-*.json")
+    ((_, kept),) = json.loads(snapshot.read_text())["trial_data"]
+    assert json.loads(kept)["last_result"]["count"] == 4
+    assert json.loads(kept)["metric_analysis"] == json.loads(kept)["metric_n_steps"] == {}
 
 
 def test_tunes_own_tables_are_off(monkeypatch):
