@@ -19,7 +19,7 @@ from analysis.page import write_page
 from analysis.ranking import rank, ranking_text, searched
 from analysis.sections import economics, equilibrium, learning, overview, rollouts, search, spectrum, taxes
 from analysis.study import Study, load_study
-from analysis.taxes import compare_taxes
+from analysis.taxes import compare_economies
 from analysis.welfare import welfare_text
 from rbc_rllib.settings import ConfigError, refused
 
@@ -46,13 +46,25 @@ def text_of(study: Study) -> str:
     if study.trials:
         parts += [markdown_table(comparison_table(study.trials)), overview.CAPTION, narrative(study.trials)]
     if len({trial.planner.learns for trial in study.trials}) > 1:
-        try:
-            parts += ["## Welfare", welfare_text(compare_taxes(study.trials))]
-        except ConfigError as error:
-            parts += ["## Welfare", f"No comparison of learned and fixed taxes: {error}"]
+        parts += ["## Welfare", *welfare_texts(study)]
     if searched(study.trials):
         parts += ["## Search", ranking_text(rank(study.trials))]
     return "\n\n".join(parts) + "\n"
+
+
+def welfare_texts(study: Study) -> list[str]:
+    """Learned against fixed taxes in each economy of a study, or why there is no such comparison."""
+    try:
+        economies = compare_economies(study.trials)
+    except ConfigError as error:
+        return [f"No comparison of learned and fixed taxes: {error}"]
+    texts = []
+    for economy, comparison in economies.items():
+        if isinstance(comparison, ConfigError):
+            texts.append(f"No comparison of learned and fixed taxes where {economy}: {comparison}")
+        else:
+            texts += [f"Where {economy}:"] * bool(economy) + [welfare_text(comparison)]
+    return texts
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,7 +13,7 @@ import numpy
 from analysis.followers import FOLLOWERS, percent_gain
 from analysis.intervals import CONFIDENCE, Interval, t_interval
 from analysis.metrics import indicator, seed_values, seeds, verdict
-from analysis.results import Trial, by_treatment, differing_settings
+from analysis.results import Trial, by_treatment, differing_settings, flat_settings
 from analysis.writing import plain
 from rbc_rllib.economy.planner import Planner, Rates, social_welfare
 from rbc_rllib.settings import ConfigError
@@ -276,15 +276,37 @@ def compare_taxes(trials: Sequence[Trial]) -> Comparison:
             rule = f"a comparison of welfare needs finished trials with {kind} taxes, and there are none"
             fix = "train them (python -m rbc_rllib.sweep tax_baselines), or give their folder too"
             raise ConfigError("finished treatments", [each.name for each in groups], rule, fix)
-    differing = [key for key in differing_settings(finished) if key not in COMPARED]
-    economic = [key for key in differing if key.startswith("economy.")]
-    if economic:
+    if economic := _economic(finished):
         names = [each.name for each in groups]
         rule = f"welfare is compared in one economy, and theirs differ in {', '.join(economic)}"
         raise ConfigError("finished treatments", names, rule, "give folders of trials of one economy")
     left_out = tuple(trial for trial in trials if trial not in finished)
     not_compared = tuple(each.name for each in groups if each not in (*learned, *fixed))
-    return Comparison(learned, fixed, left_out, tuple(differing), not_compared)
+    also_differ = tuple(key for key in differing_settings(finished) if key not in COMPARED)
+    return Comparison(learned, fixed, left_out, also_differ, not_compared)
+
+
+def compare_economies(trials: Sequence[Trial]) -> dict[str, Comparison | ConfigError]:
+    """A comparison in each economy, or why there is none, by the settings that tell the economy from the others.
+
+    Raises `ConfigError` where none of them has a comparison.
+    """
+    differing, economies = _economic(trials), dict[str, list[Trial]]()
+    for trial in trials:
+        settings = flat_settings(trial.config)
+        economies.setdefault(", ".join(f"{key} = {settings.get(key)}" for key in differing), []).append(trial)
+    compared: dict[str, Comparison | ConfigError] = {}
+    for name, own in economies.items():
+        try:
+            compared[name] = compare_taxes(own)
+        except ConfigError as error:
+            compared[name] = error
+    return compared if any(isinstance(each, Comparison) for each in compared.values()) else {"": compare_taxes(trials)}
+
+
+def _economic(trials: Sequence[Trial]) -> list[str]:
+    """The settings that make their economies different."""
+    return [key for key in differing_settings(trials) if key.startswith("economy.") and key not in COMPARED]
 
 
 def _has_welfare(trial: Trial) -> bool:

@@ -12,7 +12,7 @@ from analysis.page import Missing, Part, Picture, Section, Table, Words
 from analysis.quarters import quarters_figure, quarters_of
 from analysis.study import Study
 from analysis.tax_map_report import laffer_figure, map_figure, map_text
-from analysis.taxes import DEFINITIONS, Comparison, compare_taxes
+from analysis.taxes import DEFINITIONS, Comparison, compare_economies
 from analysis.welfare import FIRM_REWARD, WELFARE, best_fixed_words, commitment_words, welfare_figure
 from analysis.writing import count
 from rbc_rllib.settings import ConfigError
@@ -25,25 +25,43 @@ def section(study: Study) -> Section:
 
 def _welfare(study: Study) -> list[Part]:
     try:
-        comparison = compare_taxes(study.trials)
+        economies = compare_economies(study.trials)
     except ConfigError as error:
-        return [
-            Missing(f"No comparison of learned and fixed taxes: {error}", "python -m rbc_rllib.sweep tax_baselines")
-        ]
+        return [_not_compared("", error)]
+    parts: list[Part] = []
+    for number, (economy, comparison) in enumerate(economies.items()):
+        if isinstance(comparison, ConfigError):
+            parts.append(_not_compared(f", {economy}", comparison))
+        else:
+            name = f"welfare_{number}" if len(economies) > 1 else "welfare"
+            parts += _compared(comparison, name, f", {economy}" if economy else "")
+    return parts
+
+
+def _not_compared(where: str, error: ConfigError) -> Missing:
+    return Missing(
+        f"No comparison of learned and fixed taxes{where}: {error}", "python -m rbc_rllib.sweep tax_baselines"
+    )
+
+
+def _compared(comparison: Comparison, name: str, where: str) -> list[Part]:
     caption = (
-        "Social welfare a quarter under both definitions, firm reward and mean tax rates; means over seeds, trivial"
-        f" runs included, [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds."
+        f"Social welfare a quarter under both definitions, firm reward and mean tax rates{where}; means over seeds,"
+        f" trivial runs included, [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds."
     )
     frame, texts = welfare_frames(comparison)
-    picture = "Social welfare of every run (a cross: trivial), with mean and interval over the seeds of its treatment."
+    picture = (
+        f"Social welfare of every run{where} (a cross: trivial), with mean and interval over the seeds of its"
+        " treatment."
+    )
     words = [
         paragraph.replace("**", "")
         for learned in comparison.learned
         for paragraph in (best_fixed_words(comparison, learned), *commitment_words(comparison, learned))
     ]
     return [
-        Table("welfare", caption, frame, texts),
-        Picture("welfare", picture, welfare_figure(comparison)),
+        Table(name, caption, frame, texts),
+        Picture(name, picture, welfare_figure(comparison)),
         *map(Words, words),
     ]
 

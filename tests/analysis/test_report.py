@@ -202,6 +202,25 @@ def test_taxes_that_cannot_be_compared_are_reported_with_the_reason(tmp_path: Pa
     assert not (tmp_path / "report" / "welfare.png").exists()
 
 
+def test_taxes_are_compared_in_each_economy(tmp_path: Path) -> None:
+    for name, planner in (("learned", None), ("fixed", FIXED)):
+        for seed in (0, 1):
+            write_trial(tmp_path, name, seed, LIVING, planner=planner)
+    closed = SMALL.replace(export_market=False)
+    write_trial(tmp_path, "closed", 0, DEAD, economy=closed)
+    text = write_report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "Where economy.export_market = True:" in text
+    for words in (text, page):
+        assert "economy.export_market = False: finished treatments = " in words
+        assert "finished trials with fixed (or no) taxes, and there are none" in words
+    (table,) = (tmp_path / "report").glob("welfare*.csv")
+    assert table.read_text().count("\n") == 3
+    write_trial(tmp_path, "closed_fixed", 0, DEAD, economy=closed, planner=FIXED)
+    assert "Where economy.export_market = False:" in write_report(tmp_path)
+    assert len(list((tmp_path / "report").glob("welfare*.png"))) == 2
+
+
 def test_a_folder_without_trials_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as ending:
         main([str(tmp_path)])
