@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # The main study at full size: learned taxes against the best fixed pairs and none, for planners who want consumer
-# welfare and for those who want total welfare, five seeds each, and what followers gain by leaving. Makes the report in
-# this folder, docs/welfare and docs/quarters. Some three hours on two cores; what an earlier start has finished is
-# kept, and what it has begun goes on.
+# welfare and for those who want total welfare, and the closed economy, five seeds each; what followers gain by leaving,
+# a tax map and a search around a plan. Makes the report in this folder and the tables and figures of docs/results.md.
+# Some five hours on two cores; what an earlier start has finished is kept, and what it has begun goes on.
 #
 #     docs/example/make.sh [RESULTS]        (default: results/)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1
 results="${1:-results}"
-studies=("$results/tax_baselines" "$results/total_welfare")
+planners=("$results/tax_baselines" "$results/total_welfare")
 
 # begin FOLDER COMMAND...: the command, or the rest of it where FOLDER of the results is there already
 begin() {
@@ -22,12 +22,22 @@ begin() {
 begin tax_baselines \
   python -m rbc_rllib.sweep tax_baselines --only schedule constant discretion fixed_0_0 fixed_0_60 fixed_0_80
 begin total_welfare python -m rbc_rllib.sweep total_welfare
+begin closed_economy python -m rbc_rllib.sweep closed_economy
 for seed in 0 1 2 3 4; do
   for run in tax_baselines/{schedule,constant,discretion}_seed$seed total_welfare/schedule_total_seed$seed; do
     begin "best_response-${run/\//-}" \
       python -m rbc_rllib.best_response "$results/$run" --groups firm consumer --everyone firm consumer --seeds 1
   done
 done
-python -m analysis.report "${studies[@]}" --out docs/example
-python -m analysis.welfare "${studies[@]}" --out docs/welfare
+for command in tax_map plan_search; do
+  begin "$command-tax_baselines-schedule_seed0" \
+    python -m "rbc_rllib.$command" "$results/tax_baselines/schedule_seed0"
+done
+for seed in 0 1 2 3 4; do
+  python -m rbc_rllib.temptation "$results/tax_baselines/schedule_seed$seed" --episodes 16
+done
+python -m analysis.report "${planners[@]}" "$results/closed_economy" --out docs/example
+python -m analysis.welfare "${planners[@]}" --out docs/welfare
 python -m analysis.quarters "$results/tax_baselines" --only schedule constant discretion fixed_0_80 --out docs/quarters
+python -m analysis.quarters "$results/closed_economy" --out docs/closed
+cp "$results"/tax_map-tax_baselines-schedule_seed0/tax_map*.{md,png} docs/tax_map
