@@ -200,11 +200,12 @@ class Comparison:
         return sorted(set.intersection(*(set(seeds(each.trials)) for each in (learned, *self.rivals(learned)))))
 
     def worth_of_commitment(self, learned: Treatment, definition: Definition) -> Difference | None:
-        """A planner who announces against one with discretion, over the seeds that both have finished; None where
-        `learned` announces nothing, or there is no discretion to compare with."""
-        discretion = next((each for each in self.learned if not each.planner.announces), None)
-        if discretion is None or not learned.planner.announces:
+        """A planner who announces against one with discretion who wants the same, over the seeds that both have
+        finished; None where `learned` announces nothing, or there is no discretion to compare with."""
+        others = [each for each in self.learned if not each.planner.announces and each.goal == learned.goal]
+        if not others or not learned.planner.announces:
             return None
+        discretion = others[0]
         shared = sorted({*seeds(learned.trials)} & {*seeds(discretion.trials)})
         return Difference(learned, dict.fromkeys(shared, discretion), definition) if shared else None
 

@@ -11,7 +11,7 @@ from analysis.results import load_trial, load_trials
 from analysis.taxes import compare_taxes
 from analysis.welfare import welfare_text
 from rbc_rllib.settings import ConfigError
-from tests.analysis.samples import DEAD, LIVING, write_trial
+from tests.analysis.samples import DEAD, LIVING, SMALL, write_trial
 
 
 def write_gains(trial: Path, solutions: list[dict[str, float]], text: str | None = None) -> None:
@@ -87,6 +87,8 @@ def test_the_comparison_of_taxes_shows_gains_over_seeds_and_what_commitment_is_w
             trial = write_trial(folder, name, seed, indicators, iterations=2, planner=planner)
             if name == "schedule" and seed < 2:
                 write_gains(trial, [{"each_firm": [1.0, 3.0][seed]}])
+    for seed in range(3):  # who wants something else is not what a planner who commits is compared with
+        write_trial(folder, "another", seed, LIVING, iterations=2, economy=SMALL.replace(planner_welfare="total"))
     comparison = compare_taxes(load_trials(folder))
     schedule = next(each for each in comparison.learned if each.name == "schedule")
     gain = schedule.follower_gain("each_firm")
