@@ -174,14 +174,19 @@ class PlanSearch:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
-        """The search of a record, without what was retrained."""
+        """The search of a record."""
         neighbours = [Neighbour(_plan(n["plan"]), _interval(n["difference"])) for n in record["neighbours"]]
         judged = [
             Judged(j["name"], _plan(j["plan"]), _interval(j["frozen"]), _interval(j["difference"]), j["trivial_share"])
             for j in record["judged"]
         ]
+        retrained = {
+            name: Retrained({int(seed): welfare for seed, welfare in r["welfare"].items()}, r["trivial_share"])
+            for name, r in record["retrained"].items()
+        }
         names = ("run", "settings", "seed", "scored", "exhaustive", "learned_rank")
-        return cls(**{name: record[name] for name in names}, neighbours=tuple(neighbours), judged=tuple(judged))
+        fields = {name: record[name] for name in names}
+        return cls(**fields, neighbours=tuple(neighbours), judged=tuple(judged), retrained=retrained)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.gains import Solution
+from analysis.plans import PlanSearch
 from analysis.ranking import failed
 from analysis.results import Trial, load_trial, nothing_in, read_json
 from analysis.tax_map import TaxMap
@@ -39,7 +40,7 @@ class Study:
     trials: list[Trial] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     maps: dict[str, TaxMap] = field(default_factory=dict)  # by the run's label
-    searches: dict[str, dict[str, Any]] = field(default_factory=dict)  # records of plan_search, by the run's label
+    searches: dict[str, PlanSearch] = field(default_factory=dict)  # by the run's label
     temptations: dict[str, dict[str, Any]] = field(default_factory=dict)  # records, by the run's label
     failures: dict[str, str] = field(default_factory=dict)  # trials that failed for good, and the cause
     recoveries: dict[str, str] = field(default_factory=dict)  # trials that failed and were tried again to their end
@@ -119,8 +120,8 @@ def _read_map(study: Study, folder: Path) -> None:
 
 
 def _read_search(study: Study, folder: Path) -> None:
-    record = read_json(folder / "plan_search.json")
-    study.searches[record["run"]] = record
+    found = PlanSearch.read(folder / "plan_search.json")
+    study.searches[found.run] = found
 
 
 READERS: dict[str, Callable[[Study, Path], None]] = {

@@ -15,6 +15,7 @@ frozen followers answer best what they were trained on. Prints a table with what
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,7 @@ def retrainings(experiment: ExperimentConfig, search: PlanSearch, seeds: int) ->
 
 def judge(folder: Path, finished: list[Path]) -> str:
     """Judge the trainings in `folder` that are finished, on the episodes of the search, and write all that is known."""
-    search = PlanSearch.read(folder.parent / FILE)
+    search = replace(PlanSearch.read(folder.parent / FILE), retrained={})
     played: dict[str, dict[int, HeldOut]] = {}
     for path in sorted(finished):
         experiment = ExperimentConfig.from_json(path / "config.json")

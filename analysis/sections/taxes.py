@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from analysis.figures import GREY, colors, new_figure, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.page import Missing, Part, Picture, Section, Table, Words
+from analysis.plans import PlanSearch, search_figure, search_words
 from analysis.quarters import quarters_figure, quarters_of
 from analysis.study import Study
 from analysis.tax_map_report import laffer_figure, map_figure, map_text
@@ -107,22 +108,32 @@ def _maps(study: Study) -> list[Part]:
 def _searches(study: Study) -> list[Part]:
     if not study.searches:
         return [Missing("No announced plan was searched around.", "python -m rbc_rllib.plan_search RUN")]
-    rows = [
-        {
-            "run": label,
-            "plan": each["name"],
-            "welfare": each["welfare"]["mean"],
-            "less the learned plan's": each["difference"]["mean"],
-            "at least": each["difference"]["low"],
-            "at most": each["difference"]["high"],
-        }
-        for label, record in study.searches.items()
-        for each in record["judged"]
-    ]
-    caption = (
-        "Plans that a search found beside the learned one, judged with the run's own followers on held-out episodes."
-    )
-    return [Table("plan_search", caption, pandas.DataFrame(rows).set_index("run"))]
+    parts: list[Part] = []
+    for number, (label, found) in enumerate(study.searches.items()):
+        behind = f"{count(found.judged[0].frozen.count, 'held-out episode')} of each plan"
+        table = (
+            f"Plans that a search found beside that of {label}, with the run's own followers and with retrained ones:"
+            f" {behind}; of those retrained, means over seeds."
+        )
+        picture = f"Welfare under each plan, {label}: {behind}; bars are {CONFIDENCE:.0%} intervals."
+        parts += [
+            Table(f"plan_search_{number}", table, search_frame(found)),
+            Picture(f"plan_search_{number}", picture, search_figure(found)),
+            *(Words(line.removeprefix("- ")) for line in search_words(found).splitlines()),
+        ]
+    return parts
+
+
+def search_frame(found: PlanSearch) -> pandas.DataFrame:
+    """A row a plan: welfare a quarter with the run's own followers, less that of the learned plan, and retrained."""
+    rows = []
+    for each in found.judged:
+        row = {"plan": each.label, "welfare": each.frozen.mean, "less the learned plan's": each.difference.mean}
+        row |= {"at least": each.difference.low, "at most": each.difference.high}
+        if retrained := found.retrained.get(each.name):
+            row |= {"retrained": retrained.mean.mean, "seeds": len(retrained.welfare)}
+        rows.append(row)
+    return pandas.DataFrame(rows).set_index("plan")
 
 
 def _tempted(study: Study) -> list[Part]:

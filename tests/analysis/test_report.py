@@ -15,9 +15,11 @@ from matplotlib.image import imread
 
 from analysis.figures import new_figure
 from analysis.page import Picture
+from analysis.plans import write_json
 from analysis.report import main, write_report
 from analysis.tax_map import NUMBERS, TaxMap
 from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, write_trial
+from tests.analysis.test_plans import retrained, search
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = ["Overview", "Training", "Roll-out", "Taxes", "Equilibrium", "Spectrum of solutions", "Economics"]
@@ -135,6 +137,9 @@ def test_best_responses_maps_and_failures_that_lie_beside_are_part_of_it(experim
     shutil.copytree(experiment / "full_1", beside / "drawn_seed0")
     (beside / "tax_map.json").write_text(json.dumps(record_of_a_map()))
     write_trial(tmp_path / "tax_map-papers-full_1", "full", 0, LIVING)  # of another experiment
+    (tmp_path / "plan_search-paper-full_1").mkdir()
+    found = search(retrained=retrained({0: 9.0, 1: 9.5}, {0: 8.0, 1: 8.4}))
+    write_json(found.record(), tmp_path / "plan_search-paper-full_1" / "plan_search.json")
     (experiment / "running_0" / "error.txt").write_text("Traceback\nNumericsError: firm, step 7: price is NaN\n")
     write_report(experiment, tmp_path / "out")
     page = Page(tmp_path / "out" / "report.html")
@@ -142,6 +147,10 @@ def test_best_responses_maps_and_failures_that_lie_beside_are_part_of_it(experim
     assert "NumericsError: firm,\N{NO-BREAK SPACE}step 7: price is NaN" in page.of("td")
     assert {"report/tax_map_0.png", "report/laffer_0.pdf", "report/failures.csv"} <= {*files(tmp_path / "out")}
     assert not any("rbc_rllib.tax_map" in command for command in page.of("code"))
+    plans = pandas.read_csv(tmp_path / "out" / "report" / "plan_search_0.csv")
+    assert plans["welfare"].tolist() == pytest.approx([10.0, 9.7, 8.7])
+    assert plans["retrained"].tolist() == pytest.approx([9.25, 8.2, float("nan")], nan_ok=True)
+    assert "report/plan_search_0.png" in files(tmp_path / "out")
 
 
 def test_trials_that_were_tried_again_to_their_end_are_listed_apart(experiment: Path, tmp_path: Path) -> None:
