@@ -9,6 +9,7 @@ wages, output, exports and investment by quarter, and the flows of money, of eac
 """
 
 import argparse
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from analysis.results import Trial, by_treatment, load_trials
 from analysis.rollout import Rollout, load_rollout
 from analysis.writing import markdown
 from rbc_rllib.settings import ConfigError, refused
+
+TITLE_WIDTH = 160  # letters
 
 SERIES = {
     "state/corporate_tax_rate": Quantity("corporate_tax_rate", "corporate tax", "share", "z.0%"),
@@ -173,7 +176,7 @@ def quarters_figure(treatments: Sequence[Quarters]) -> Figure:
     figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False, fontsize=10)
     counts = ", ".join(f"{each.name}: {len(each.rollouts)}" for each in treatments)
     title = f"By quarter: mean over seeds, from the lowest seed to the highest (seeds: {counts})"
-    figure.suptitle(title, fontsize=13, x=0.01, ha="left")
+    figure.suptitle(textwrap.fill(title, TITLE_WIDTH), fontsize=13, x=0.01, ha="left")
     return figure
 
 
