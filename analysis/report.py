@@ -54,14 +54,11 @@ def text_of(study: Study) -> str:
 
 def welfare_texts(study: Study) -> list[str]:
     """Learned against fixed taxes in each economy of a study, or why there is no such comparison."""
-    try:
-        economies = compare_economies(study.trials)
-    except ConfigError as error:
-        return [f"No comparison of learned and fixed taxes: {error}"]
     texts = []
-    for economy, comparison in economies.items():
+    for economy, comparison in compare_economies(study.trials).items():
         if isinstance(comparison, ConfigError):
-            texts.append(f"No comparison of learned and fixed taxes where {economy}: {comparison}")
+            where = f" where {economy}" if economy else ""
+            texts.append(f"No comparison of learned and fixed taxes{where}: {comparison}")
         else:
             texts += [f"Where {economy}:"] * bool(economy) + [welfare_text(comparison)]
     return texts

@@ -288,21 +288,21 @@ def compare_taxes(trials: Sequence[Trial]) -> Comparison:
 
 
 def compare_economies(trials: Sequence[Trial]) -> dict[str, Comparison | ConfigError]:
-    """A comparison in each economy, or why there is none, by the settings that tell the economy from the others.
-
-    Raises `ConfigError` where none of them has a comparison.
-    """
+    """A comparison in each economy, or why there is none, by the settings that tell the economy from the others; where
+    none of them has one, why all trials together have none."""
     differing, economies = _economic(trials), dict[str, list[Trial]]()
     for trial in trials:
         settings = flat_settings(trial.config)
         economies.setdefault(", ".join(f"{key} = {settings.get(key)}" for key in differing), []).append(trial)
-    compared: dict[str, Comparison | ConfigError] = {}
-    for name, own in economies.items():
-        try:
-            compared[name] = compare_taxes(own)
-        except ConfigError as error:
-            compared[name] = error
-    return compared if any(isinstance(each, Comparison) for each in compared.values()) else {"": compare_taxes(trials)}
+    compared = {name: _compared(own) for name, own in economies.items()}
+    return compared if any(isinstance(each, Comparison) for each in compared.values()) else {"": _compared(trials)}
+
+
+def _compared(trials: Sequence[Trial]) -> Comparison | ConfigError:
+    try:
+        return compare_taxes(trials)
+    except ConfigError as error:
+        return error
 
 
 def _economic(trials: Sequence[Trial]) -> list[str]:

@@ -25,24 +25,16 @@ def section(study: Study) -> Section:
 
 
 def _welfare(study: Study) -> list[Part]:
-    try:
-        economies = compare_economies(study.trials)
-    except ConfigError as error:
-        return [_not_compared("", error)]
     parts: list[Part] = []
+    economies = compare_economies(study.trials)
     for number, (economy, comparison) in enumerate(economies.items()):
+        where = f", {economy}" if economy else ""
         if isinstance(comparison, ConfigError):
-            parts.append(_not_compared(f", {economy}", comparison))
+            missing = f"No comparison of learned and fixed taxes{where}: {comparison}"
+            parts.append(Missing(missing, "python -m rbc_rllib.sweep tax_baselines"))
         else:
-            name = f"welfare_{number}" if len(economies) > 1 else "welfare"
-            parts += _compared(comparison, name, f", {economy}" if economy else "")
+            parts += _compared(comparison, f"welfare_{number}" if len(economies) > 1 else "welfare", where)
     return parts
-
-
-def _not_compared(where: str, error: ConfigError) -> Missing:
-    return Missing(
-        f"No comparison of learned and fixed taxes{where}: {error}", "python -m rbc_rllib.sweep tax_baselines"
-    )
 
 
 def _compared(comparison: Comparison, name: str, where: str) -> list[Part]:
