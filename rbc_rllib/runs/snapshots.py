@@ -38,14 +38,15 @@ class SnapshotCopy(tune.Callback):
         if started < self._next_look:
             return
         times, before = self._times(), dict[str, int]()
-        if times in ({}, self._copied):
+        if not times:
             return
-        while times != before and max(times.values()) / 1e9 > time.time() - SECONDS_TO_SETTLE:
-            time.sleep(SECONDS_TO_SETTLE)
-            times, before = self._times(), times
-        if is_whole(self._run):
-            keep_copy(self._run)
-            self._copied = times
+        if times != self._copied:
+            while times != before and max(times.values()) / 1e9 > time.time() - SECONDS_TO_SETTLE:
+                time.sleep(SECONDS_TO_SETTLE)
+                times, before = self._times(), times
+            if is_whole(self._run):
+                keep_copy(self._run)
+                self._copied = times
         now = time.monotonic()
         self._next_look = now + max(SECONDS_BETWEEN_LOOKS, (now - started) / LONGEST_SHARE)
 
