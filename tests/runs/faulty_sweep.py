@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import ray  # noqa: F401 (it brings psutil)
@@ -85,7 +86,10 @@ def kill(kind: str, pid: int) -> None:
     elif kind == "trial":
         os.kill(pid, signal.SIGKILL)
     elif kind == "node":
-        raylets()[-1].kill()
+        raylet = raylets()[-1]
+        for process in [raylet, *raylet.children(recursive=True)]:  # at once, as a machine would
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
     else:
         next(titled(TITLES[kind])).kill()
 
