@@ -123,7 +123,7 @@ class PlanSearch:
     seed: int  # of the validation and held-out episodes
     scored: int  # different plans that the search has scored
     exhaustive: bool  # whether these are all plans
-    learned_rank: int | None  # place of the learned plan among them; None where the search did not meet it
+    learned_rank: int  # place of the learned plan among them
     neighbours: tuple[Neighbour, ...]
     judged: tuple[Judged, ...]  # the learned plan first
     retrained: dict[str, Retrained] = field(default_factory=dict)  # by name of the plan
@@ -277,9 +277,10 @@ def _of_neighbours(search: PlanSearch) -> list[str]:
 def _of_search(search: PlanSearch) -> list[str]:
     name, found = search.learned.name, [each for each in search.judged if each.name.startswith("found")]
     scored = f"all {search.scored} plans" if search.exhaustive else count(search.scored, "plan")
-    met = {None: f"did not meet the {name} plan", 1: f"found no plan better than the {name} one"}
-    place = met.get(search.learned_rank, f"ranks the {name} plan {search.learned_rank}")
-    sentences = [f"The search scored {scored} on validation episodes, not being told the {name} one, and {place}."]
+    first, rank = f"found no plan better than the {name} one", search.learned_rank
+    place = first if rank == 1 else f"ranks the {name} plan {rank}"
+    begin = "" if search.exhaustive else f", beginning with the {name} one and its neighbours,"
+    sentences = [f"The search scored {scored} on validation episodes{begin} and {place}."]
     if not found or not found[0].difference.known:
         return sentences
     better, many = [each for each in found if each.better], f"of {count(len(found), 'plan')} judged, all at once"

@@ -5,8 +5,8 @@
     python -m rbc_rllib.plan_search results/tax_baselines/schedule_seed0 --no-retraining
 
 Searches the plans of RUN's kind (one pair of rates, or one for each quarter after the first) with Optuna's TPE, scored
-by the planner's welfare with the run's frozen followers on validation episodes, the same random numbers for all plans;
-beside them all plans one step away from the learned one. Judges the best ones on held-out episodes. Then trains
+by the planner's welfare with the run's frozen followers on validation episodes, the same random numbers for all plans.
+Begins with the learned plan and all plans one step away from it. Judges the best ones on held-out episodes. Then trains
 followers from scratch under each of these plans, as fixed and known ones, one Tune trial for each plan and seed, since
 frozen followers answer best what they were trained on. Prints a table with what it says in words, and writes
 `plan_search.json` (before the trainings start), `plan_search.md` and `plan_search.png` into
@@ -86,13 +86,15 @@ class Followers:
 
 
 def best_plans(
-    score: Callable[[Plan], float], menu: Sequence[float], pairs: int, trials: int, seed: int
+    score: Callable[[Plan], float], menu: Sequence[float], begin: Sequence[Plan], trials: int, seed: int
 ) -> tuple[list[Plan], bool]:
-    """The plans of so many `pairs` of rates that a search has scored, best first, and whether these are all there are.
+    """The plans that a search has scored, best first, and whether these are all plans as long as those of `begin`.
 
-    Where there are no more plans than `trials`, all of them are scored. Else multivariate TPE (Bergstra et al., 2011;
-    Falkner et al., 2018) proposes one after the other, knowing nothing but scores; `seed` gives the same ones again.
+    Where there are no more plans than `trials`, all of them are scored. Else first those that the search is to `begin`
+    with; then multivariate TPE (Bergstra et al., 2011; Falkner et al., 2018) proposes one after the other, knowing
+    nothing but scores. `seed` gives the same ones again.
     """
+    names = [f"{tax}_{page}" for page in range(len(begin[0])) for tax in ("income", "corporate")]
     steps, scored = range(len(menu)), dict[Plan, float]()
 
     def value(indices: Sequence[int]) -> float:
@@ -100,17 +102,19 @@ def best_plans(
         scored[plan] = score(plan)
         return scored[plan]
 
-    exhaustive = len(menu) ** (2 * pairs) <= trials
+    exhaustive = len(menu) ** len(names) <= trials
     if exhaustive:
-        for indices in product(steps, repeat=2 * pairs):
+        for indices in product(steps, repeat=len(names)):
             value(indices)
     else:
-        names = [f"{tax}_{page}" for page in range(pairs) for tax in ("income", "corporate")]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction="maximize", sampler=sampler)
+        for plan in begin:
+            rates = [menu.index(rate) for pair in plan for rate in pair]
+            study.enqueue_trial(dict(zip(names, rates, strict=True)))
         study.optimize(
             lambda trial: value([trial.suggest_int(name, 0, len(menu) - 1) for name in names]), n_trials=trials
         )
@@ -129,7 +133,7 @@ def find_plan(policies: Policies, name: str) -> Plan:
 
 
 def search_plans(trial: Path, policies: Policies, plan: Plan, settings: dict[str, Any]) -> PlanSearch:
-    """Search beside the trial's `plan`, and judge what was found with the run's followers."""
+    """Search around the trial's `plan`, and judge what was found with the run's followers."""
     followers, name = (
         Followers(policies, settings["episodes"]),
         "learned" if policies.experiment.planner.learns else "given",
@@ -138,7 +142,7 @@ def search_plans(trial: Path, policies: Policies, plan: Plan, settings: dict[str
     own, near = followers.scores(plan), neighbours(plan, menu)
     beside = tuple(Neighbour(each, paired(followers.scores(each), own, len(near))) for each in near)
     ranked, exhaustive = best_plans(
-        lambda each: float(followers.scores(each).mean()), menu, len(plan), settings["trials"], seed
+        lambda each: float(followers.scores(each).mean()), menu, [plan, *near], settings["trials"], seed
     )
     kept = [each for each in ranked if each != plan][: settings["keep"]]
     named = {name: plan} | {f"found_{place}": each for place, each in enumerate(kept, 1)}
@@ -157,7 +161,7 @@ def search_plans(trial: Path, policies: Policies, plan: Plan, settings: dict[str
         seed=seed,
         scored=len(ranked),
         exhaustive=exhaustive,
-        learned_rank=ranked.index(plan) + 1 if plan in ranked else None,
+        learned_rank=ranked.index(plan) + 1,
         neighbours=beside,
         judged=tuple(judged),
     )

@@ -58,16 +58,18 @@ def test_the_search_finds_the_best_plan_of_many(seed):
         asked.append(plan)
         return -float(np.abs(np.subtract(plan, best)).sum())
 
-    found, exhaustive = best_plans(score, MENU, 2, 60, seed)
+    begin = [((0.8, 0.0), (0.8, 0.8)), ((0.8, 0.4), (0.8, 0.8))]
+    found, exhaustive = best_plans(score, MENU, begin, 60, seed)
     assert not exhaustive
     assert len(asked) == 60 > len(found)
+    assert asked[:2] == begin
     assert found[0] == best
     assert [score(plan) for plan in found] == sorted(map(score, found), reverse=True)
-    assert best_plans(score, MENU, 2, 12, seed)[0] == best_plans(score, MENU, 2, 12, seed)[0]
+    assert best_plans(score, MENU, begin, 12, seed)[0] == best_plans(score, MENU, begin, 12, seed)[0]
 
 
 def test_few_plans_are_all_scored():
-    found, exhaustive = best_plans(lambda plan: plan[0][0] - plan[0][1], MENU, 1, 9, seed=0)
+    found, exhaustive = best_plans(lambda plan: plan[0][0] - plan[0][1], MENU, [((0.4, 0.4),)], 9, seed=0)
     assert exhaustive
     assert {*found} == {(pair,) for pair in product(MENU, repeat=2)}
     assert found[0] == ((0.8, 0.0),)
