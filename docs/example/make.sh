@@ -2,7 +2,7 @@
 # The main study at full size: learned taxes against the best fixed pairs and none, for planners who want consumer
 # welfare and for those who want total welfare, and the closed economy, five seeds each; what followers gain by leaving,
 # a tax map and a search around a plan. Makes the report in this folder and the tables and figures of docs/results.md.
-# Some five hours on two cores; what an earlier start has finished is kept, and what it has begun goes on.
+# Some six hours on two cores; what an earlier start has finished is kept, and what it has begun goes on.
 #
 #     docs/example/make.sh [RESULTS]        (default: results/)
 set -euo pipefail
@@ -19,8 +19,7 @@ begin() {
   "$@" --results "$results"
 }
 
-begin tax_baselines \
-  python -m rbc_rllib.sweep tax_baselines --only schedule constant discretion fixed_0_0 fixed_0_60 fixed_0_80
+begin tax_baselines python -m rbc_rllib.sweep tax_baselines
 begin total_welfare python -m rbc_rllib.sweep total_welfare
 begin closed_economy python -m rbc_rllib.sweep closed_economy
 for seed in 0 1 2 3 4; do
