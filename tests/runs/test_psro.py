@@ -1,5 +1,7 @@
 """Rounds against best responses: what they bring down in a game that is solved exactly, and the command."""
 
+import shutil
+
 import pytest
 
 from rbc_rllib.best_response import find_checkpoints
@@ -50,10 +52,11 @@ def test_policies_go_on_in_the_game_in_which_training_ended(small_run):
     assert again.start is None
 
 
-def test_the_command_ends_with_a_table_of_gains(tmp_path):
+def test_the_command_ends_with_a_table_of_gains_also_where_it_was_ended_between(tmp_path):
     run = untrained(SMALL, tmp_path / "runs" / "run")
     arguments = ["rbc_rllib.psro", str(run), "--rounds", "1", "--iterations", "2", "--deviators", "each_firm"]
-    process = start(*arguments, "--episodes", "8", "--results", str(tmp_path))
+    arguments += ["--episodes", "8", "--results", str(tmp_path)]
+    process = start(*arguments)
     output = finish(process, seconds=400)
     assert process.returncode == 0, output
     folder = tmp_path / "psro-runs-run"
@@ -73,3 +76,13 @@ def test_the_command_ends_with_a_table_of_gains(tmp_path):
     assert member.checkpoint.startswith(str(folder / "round_0-responses"))
     (first,) = (folder / "round_0-responses").glob("each_firm*")
     assert [row["training_iteration"] for row in rows(first)] == ["1", "2"]
+
+    shutil.rmtree(folder / "round_1-responses")
+    (folder / "psro.md").unlink()
+    before = {path: path.read_bytes() for path in folder.rglob("progress.csv")}
+    process = start(*arguments, "--resume")
+    output = finish(process, seconds=400)
+    assert process.returncode == 0, output
+    assert len(before) == 2
+    assert {path: path.read_bytes() for path in before} == before
+    assert (folder / "psro.md").read_text() == table
