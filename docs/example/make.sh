@@ -32,6 +32,11 @@ for command in tax_map plan_search; do
   begin "$command-tax_baselines-schedule_seed0" \
     python -m "rbc_rllib.$command" "$results/tax_baselines/schedule_seed0"
 done
+for run in schedule_seed{1,2,3,4} constant_seed{0,1,2,3,4}; do
+  if [ ! -e "$results/plan_search-tax_baselines-$run" ]; then
+    python -m rbc_rllib.plan_search "$results/tax_baselines/$run" --no-retraining --results "$results"
+  fi
+done
 for seed in 0 1 2 3 4; do
   python -m rbc_rllib.temptation "$results/tax_baselines/schedule_seed$seed" --episodes 16
 done
