@@ -1,20 +1,13 @@
 """`RBCEnv` refuses in one sentence what it cannot play."""
 
 import re
-from typing import Any
 
 import pytest
 
-from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.play.env import RBCEnv
 from rbc_rllib.settings import ConfigError
 from tests.economy.samples import random_actions
-
-SMALL = EconomyParameters(num_consumers=4, num_firms=3, episode_length=5)
-
-
-def sampled(env: RBCEnv) -> dict[str, Any]:
-    return {agent: space.sample() for agent, space in env.action_spaces.items()}
+from tests.play.test_env import SMALL, sampled
 
 
 def assert_one_sentence(error: ConfigError) -> None:
