@@ -31,12 +31,12 @@ from rbc_rllib.experiment import EACH, FROZEN, SCRATCH, Deviation, ExperimentCon
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge
 from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options
-from rbc_rllib.runs.launch import RunOptions, run
+from rbc_rllib.runs.launch import RunOptions, can_resume, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import check_fit, checkpoints_in, newest_checkpoint
 from rbc_rllib.training.deviations import final_game
-from rbc_rllib.training.rllib_internals import has_snapshot, quiet
+from rbc_rllib.training.rllib_internals import quiet
 
 DEFAULT_SEEDS = 5
 DEFAULT_EPISODES = 256
@@ -155,7 +155,7 @@ def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options
     for trial in trials:
         sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
         folder = responses_folder(trial, trial.parents[1])
-        conclude(run(sweep, folder, has_snapshot(folder), options), judge)
+        conclude(run(sweep, folder, can_resume(folder), options), judge)
     for folder in {trial.parent for trial in trials}:
         write_report(folder)
     asked = [load_trial(trial) for trial in trials]

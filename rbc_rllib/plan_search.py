@@ -46,11 +46,11 @@ from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.policies import Policies, load_policies
 from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options
-from rbc_rllib.runs.launch import run
+from rbc_rllib.runs.launch import can_resume, run
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.temptation import announced_plan, run_name, welfare
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
-from rbc_rllib.training.rllib_internals import has_snapshot, quiet
+from rbc_rllib.training.rllib_internals import quiet
 
 DEFAULT_TRIALS = 300
 DEFAULT_EPISODES = 64
@@ -265,7 +265,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.no_retraining:
             print(f"\n{write(search, folder)}\n\nResults: {folder}")
             return
-        sweep, started = retrainings(policies.experiment, search, options.seeds), has_snapshot(folder / RETRAINED)
+        sweep, started = retrainings(policies.experiment, search, options.seeds), can_resume(folder / RETRAINED)
         if not options.resume:
             write(search, folder)
         conclude(run(sweep, folder / RETRAINED, started, run_options(options)), judge)

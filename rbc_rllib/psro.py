@@ -24,11 +24,11 @@ from rbc_rllib.experiment import ExperimentConfig, PoolMember, Sweep
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge as judge_responses
 from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options
-from rbc_rllib.runs.launch import RunOptions, run
+from rbc_rllib.runs.launch import RunOptions, can_resume, run
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import check_fit, newest_checkpoint
 from rbc_rllib.training.deviations import deviators_rates, final_game
-from rbc_rllib.training.rllib_internals import has_snapshot, quiet
+from rbc_rllib.training.rllib_internals import quiet
 
 DEFAULT_ROUNDS = 3
 DEFAULT_DEVIATORS = ("each_firm", "each_consumer")
@@ -73,7 +73,7 @@ def trained(
     sweep: Sweep, folder: Path, resume: bool, options: RunOptions, judge: Callable[[Path, list[Path]], str]
 ) -> list[Path]:
     """The trials of `sweep`, all of them finished and judged; ends the command where one is not."""
-    ended = run(sweep, folder, resume and has_snapshot(folder), options)
+    ended = run(sweep, folder, resume and can_resume(folder), options)
     conclude(ended, judge)
     return ended.finished
 

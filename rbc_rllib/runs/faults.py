@@ -6,18 +6,12 @@ from typing import Any
 
 from ray import tune
 
-from rbc_rllib.play.numerics import NumericsError
-from rbc_rllib.settings import ConfigError
-
 RETRIES = 3
 """Of each trial, unless set otherwise."""
 
 ERROR_FILE = "error.txt"
 FAILURE = "Failure # "
 """Where Tune says of a trial why it failed, and how each entry there begins."""
-
-SURE_TO_COME_AGAIN = (f"{NumericsError.__name__}:", f"{ConfigError.__name__}:")
-"""Causes that a trial would meet every time."""
 
 PROCESSES = {"Trial": "the trial's process", "BatchedEnvRunner": "an env runner", "_WrappedExecutable": "a learner"}
 """What the classes are of which Ray says that one died."""
@@ -29,7 +23,6 @@ GUESSES = "Some common causes include"
 class Retries(tune.Callback):
     """Has Tune try failed trials again, each `number` times in this run, whatever it failed in earlier ones.
 
-    A trial that met NaN or a refused setting is tried once more only: Tune asks nobody before it tries the first time.
     There is one in a process, as with `Interruption`.
     """
 
@@ -56,8 +49,6 @@ class Retries(tune.Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Say why the trial failed and where it goes on."""
         cause = cause_in(trial.error_file)
-        if cause.startswith(SURE_TO_COME_AGAIN):
-            trial.max_failures = trial.num_failures
         start = Path(trial.checkpoint.path).name if trial.checkpoint else "its beginning"
         left = trial.max_failures - trial.num_failures
         print(f"{trial} failed and goes on from {start} ({left} more retries): {cause}", flush=True)

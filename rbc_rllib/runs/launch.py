@@ -21,7 +21,7 @@ from rbc_rllib.runs.remote import Remote, Sending
 from rbc_rllib.runs.resources import check_cluster
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.searches import tune_parts
-from rbc_rllib.runs.snapshots import SnapshotCopy, check_own, mend
+from rbc_rllib.runs.snapshots import COPY, SnapshotCopy, check_own, mend
 from rbc_rllib.runs.tensorboard import TensorBoard
 from rbc_rllib.runs.tracking import Trackers
 from rbc_rllib.runs.trial import Trial, experiment_of
@@ -82,6 +82,8 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
             (remote.check_own if remote else check_own)(folder)
         check_same(_started_sweep(folder), sweep)
         mend(folder)
+        if remote:
+            remote.send(folder)
     tracking = options.trackers.start(folder)
     _start_ray()
     check_cluster(sweep)
@@ -92,7 +94,7 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
         tuner = _restored_tuner(folder, remote) if resume else _new_tuner(sweep, folder, remote)
         # Those of this process, with its terminal and its trackers: of none is anything kept in the run's folder.
         files = [ConfigFile(folder), ProgressFile(folder), TrialsTable(folder)]
-        files.append(Sending(remote, folder) if remote else SnapshotCopy(folder))
+        files += [SnapshotCopy(folder, remote), *([Sending(remote, folder)] if remote else [])]
         give_callbacks(tuner, [*files, *watching, the_retries(), interruption])
         with interruption, display:
             grid = tuner.fit()
@@ -111,7 +113,7 @@ def can_resume(folder: Path, remote: Remote | None = None) -> bool:
     """Whether there is a run in `folder`, or in what it is a copy of, that can be resumed."""
     if remote:
         remote.fetch(folder)
-    return has_snapshot(folder)
+    return has_snapshot(folder) or (folder / COPY).exists()
 
 
 def progress_display() -> LiveTable | ProgressLines:

@@ -2,18 +2,18 @@
 
 import os
 import pickletools
-import shutil
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import ZipFile
 
 from ray import tune
 
+from rbc_rllib.runs.remote import Remote
 from rbc_rllib.settings import ConfigError
+from rbc_rllib.training.rllib_internals import state_file
 
-COPY = "last_snapshot"
-SECONDS_BETWEEN_LOOKS = 5.0
-SECONDS_TO_SETTLE = 1.0  # in which nothing is written: Tune writes a snapshot in a thread of its own
+COPY = "last_snapshot.zip"
 LONGEST_SHARE = 0.05
 """Of a run's time that copies may take; Tune gives its snapshots as much."""
 
@@ -21,37 +21,33 @@ PIECE = 2**20  # bytes of a snapshot that are looked at together
 
 
 class SnapshotCopy(tune.Callback):
-    """Keeps a copy of the last whole snapshot in `last_snapshot/`.
+    """Keeps a copy of the last snapshot in `last_snapshot.zip`, whole or not at all; also in an object store.
 
-    Tune writes every snapshot over the one before, in several files: where the run is killed meanwhile, or finds the
-    disk full, neither is left.
+    Tune writes every snapshot over the one before, in several files, which a thread of its own copies to the results,
+    half written ones too: where the run is killed meanwhile, or finds the disk full, neither is left there.
     """
 
-    def __init__(self, run: Path) -> None:
-        self._run = run
+    def __init__(self, run: Path, remote: Remote | None = None) -> None:
+        self._run, self._remote = run, remote
         self._next_look = 0.0
-        self._copied: dict[str, int] = {}
+        self._state: Path | None = None  # of this run's snapshots the file that changes with each of them
+        self._copied = 0
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """Wait until a snapshot that is new is written, and copy it: Tune begins none before this is through."""
+        """Copy a snapshot that is new: Tune calls this in the thread that writes them."""
         started = time.monotonic()
         if started < self._next_look:
             return
-        times, before = self._times(), dict[str, int]()
-        if not times:
+        self._state = self._state or next(map(state_file, trials), None)
+        changed = self._state.stat().st_mtime_ns if self._state else 0
+        if not self._state or changed == self._copied:
             return
-        if times != self._copied:
-            while times != before and max(times.values()) / 1e9 > time.time() - SECONDS_TO_SETTLE:
-                time.sleep(SECONDS_TO_SETTLE)
-                times, before = self._times(), times
-            if is_whole(self._run):
-                keep_copy(self._run)
-                self._copied = times
+        keep_copy(self._state.parent, self._run)
+        if self._remote:
+            self._remote.send(self._run / COPY)
+        self._copied = changed
         now = time.monotonic()
-        self._next_look = now + max(SECONDS_BETWEEN_LOOKS, (now - started) / LONGEST_SHARE)
-
-    def _times(self) -> dict[str, int]:
-        return {path.name: path.stat().st_mtime_ns for path in snapshot_files(self._run)}
+        self._next_look = now + (now - started) / LONGEST_SHARE
 
 
 def check_own(folder: Path) -> None:
@@ -60,15 +56,16 @@ def check_own(folder: Path) -> None:
     To resume is to read pickles, and a pickle can run anything.
     """
     me = os.getuid() if hasattr(os, "getuid") else 0
-    for path in (folder, *sorted(folder.glob("*.json")), *sorted(folder.rglob("*.pkl"))):
+    for path in (folder, *sorted(folder.glob("*.json")), *sorted(folder.rglob("*.pkl")), *folder.glob(COPY)):
         if path.stat().st_uid != me:
             rule = f"{path} belongs to another user, whose pickles can run anything when they are read"
             raise ConfigError("--resume", str(folder), rule, "add --trust if you know who wrote them")
 
 
 def snapshot_files(folder: Path) -> list[Path]:
-    """The files of Tune's snapshots in a run's folder."""
-    return sorted([*folder.glob("*state*.json"), *folder.glob("*state*.pkl")])
+    """The files of Tune's snapshots in a folder, without those that Tune renames when they are written."""
+    files = [*folder.glob("*state*.json"), *folder.glob("*state*.pkl")]
+    return sorted(path for path in files if not path.name.startswith("."))
 
 
 def is_whole(folder: Path) -> bool:
@@ -106,29 +103,24 @@ def _closes_its_brackets(file: BinaryIO) -> bool:
     return some and depth == 0 and not in_string
 
 
-def keep_copy(folder: Path) -> None:
-    """Copy the snapshot in a folder; the copy before is there until this one is."""
-    unfinished, copy = folder / f"{COPY}.part", folder / COPY
-    for left in (unfinished, folder / f"{COPY}.old"):
-        shutil.rmtree(left, ignore_errors=True)
-    unfinished.mkdir()
-    for path in snapshot_files(folder):
-        shutil.copy2(path, unfinished)
-    if copy.is_dir():
-        copy.rename(folder / f"{COPY}.old")
-    unfinished.rename(copy)
-    shutil.rmtree(folder / f"{COPY}.old", ignore_errors=True)
+def keep_copy(snapshot: Path, run: Path) -> None:
+    """Copy the snapshot in a folder into a run's; the copy before is there until this one is."""
+    unfinished = run / f"{COPY}.part"
+    with ZipFile(unfinished, "w") as archive:
+        for path in snapshot_files(snapshot):
+            archive.write(path, path.name)
+    unfinished.replace(run / COPY)
 
 
 def mend(folder: Path) -> None:
     """Put the copy in the place of a snapshot that was cut off; raises `ConfigError` where there is none."""
     if is_whole(folder):
         return
-    copies = [copy for copy in (folder / COPY, folder / f"{COPY}.old") if is_whole(copy)]
-    if not copies:
+    copy = folder / COPY
+    if not copy.exists():
         rule = "Tune's snapshot in it was cut off, and there is no copy of it yet"
         raise ConfigError("--resume", str(folder), rule, "start anew under another --results")
     for cut_off in snapshot_files(folder):
         cut_off.unlink()
-    for path in snapshot_files(copies[0]):
-        shutil.copy2(path, folder)
+    with ZipFile(copy) as archive:
+        archive.extractall(folder)

@@ -35,6 +35,7 @@ __all__ = [
     "leave_interrupts_to_us",
     "quiet",
     "set_entropy_coefficient",
+    "state_file",
 ]
 
 
@@ -118,6 +119,13 @@ def has_snapshot(folder: Path) -> bool:
     """Whether Tune has saved the state of the run in `folder`. `Tuner.can_restore` asks only for the file that every
     `Tuner` writes when it is made, from which nothing can be resumed."""
     return any(folder.glob("experiment_state-*.json"))
+
+
+def state_file(trial: Any) -> Path | None:
+    """Where the driver writes the state of a trial's run, before a thread copies it to the results; `None` before the
+    first time."""
+    folder = Path(trial.storage.experiment_driver_staging_path)
+    return max(folder.glob("experiment_state-*.json"), default=None)
 
 
 def quiet() -> None:

@@ -165,13 +165,13 @@ def test_a_trial_that_loses_a_process_ends_with_the_numbers_of_one_that_does_not
     assert DEATHS[trial] in line
 
 
-def test_a_trial_that_meets_nan_is_tried_once_more_and_the_others_go_on(disturbed):
+def test_a_trial_that_meets_nan_is_tried_three_times_more_and_the_others_go_on(disturbed):
     sweep, output = disturbed
     row = table(sweep)["broken_seed0"]
-    assert (row["status"], row["failures"], row["env_steps"]) == ("ERROR", 2, 0)
+    assert (row["status"], row["failures"], row["env_steps"]) == ("ERROR", 4, 0)
     assert row["error"].startswith("NumericsError: ")
     assert "is not finite (quarter" in row["error"]
-    assert f"Failed: broken_seed0, 2 times: {row['error']}" in output
+    assert f"Failed: broken_seed0, 4 times: {row['error']}" in output
     assert "Failed trials go on from their last checkpoint with: " in output
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem, copy_files
+from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem, SubTreeFileSystem, copy_files
 
 from rbc_rllib import train
 from rbc_rllib.runs.launch import RunOptions, run
@@ -86,7 +86,7 @@ def raylet(place, bucket) -> Iterator[Raylets]:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A sweep whose driver was killed, and that was then resumed and lost its trial's process."""
+    """A sweep whose driver was killed while Tune sent a snapshot, and that was resumed and lost its trial's process."""
 
     results: str  # URI
     output: str
@@ -97,11 +97,22 @@ class Resumed:
 def resumed(raylet, bucket, tmp_path_factory) -> Resumed:
     status, output = raylet.sweep("one", bucket, faults={"alone_seed0": ["driver", 8]})
     assert status == -9, output
+    cut_off_the_snapshot(*FileSystem.from_uri(bucket))
     status, output = raylet.sweep("one", bucket, "--resume", "--trust", faults={"alone_seed0": ["trial", 9]})
     assert status == 0, output
     (files, path), folder = FileSystem.from_uri(bucket), tmp_path_factory.mktemp("bucket")
     copy_files(path, str(folder), source_filesystem=files)
     return Resumed(bucket, output, folder / "one")
+
+
+def cut_off_the_snapshot(files: FileSystem, results: str) -> None:
+    """As Tune leaves it in a store: it sends what it is writing."""
+    for info in files.get_file_info(FileSelector(f"{results}/one")):
+        if info.base_name.startswith("experiment_state-"):
+            with files.open_input_stream(info.path) as source:
+                half = source.read(info.size // 2)
+            with files.open_output_stream(info.path) as target:
+                target.write(half)
 
 
 @pytest.mark.slow

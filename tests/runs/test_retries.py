@@ -52,16 +52,6 @@ def test_the_number_is_three_and_a_restored_run_has_that_of_its_own_process():
     assert pickle.loads(pickle.dumps(Retries())) is the_retries()
 
 
-@pytest.mark.parametrize("error", [NAN, NAN.replace("play.numerics.NumericsError", "settings.ConfigError")])
-def test_nan_and_a_refused_setting_are_tried_once_more_only(error, tmp_path, capsys):
-    retries, trial = Retries(), trial_with(error, tmp_path, 0)
-    retries.on_step_begin(1, [trial])
-    trial.num_failures = 1
-    retries.on_trial_recover(1, [trial], trial)
-    assert trial.max_failures == 1
-    assert "goes on from its beginning (0 more retries): " in capsys.readouterr().out
-
-
 def test_a_failure_is_told_with_its_cause_and_where_the_trial_goes_on(tmp_path, capsys):
     checkpoint = SimpleNamespace(path=f"{tmp_path}/checkpoint_000002")
     retries, trial = Retries(), trial_with(DIED, tmp_path, 0, checkpoint=checkpoint)

@@ -1,57 +1,124 @@
 """What a run is resumed from: a whole snapshot, and no other user's pickles."""
 
+import itertools
 import json
 import os
 import pickle
-import time
+from types import SimpleNamespace
+from zipfile import ZipFile
 
 import pytest
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from rbc_rllib.runs import snapshots
+from rbc_rllib.runs.launch import can_resume
+from rbc_rllib.runs.remote import Remote
 from rbc_rllib.runs.snapshots import COPY, SnapshotCopy, check_own, is_whole, mend, snapshot_files
 from rbc_rllib.settings import ConfigError
 
 NAMES = ("experiment_state-2026-11-28.json", "searcher-state-2026-11-28.pkl", "callback-states-2026-11-28.pkl")
+CLOCK = itertools.count(10**18)
+"""Nanoseconds at which snapshots are written."""
 
 
-def write_snapshot(folder, text: str, age: float = 60.0) -> None:
-    """As Tune does, `age` seconds ago."""
+def write_snapshot(folder, text: str) -> None:
+    """As Tune does."""
+    folder.mkdir(exist_ok=True)
     for name in NAMES:
-        path = folder / name
-        path.write_text(text)
-        os.utime(path, times=(time.time() - age,) * 2)
-
-
-def step(copy: SnapshotCopy) -> None:
-    copy._next_look = 0.0
-    copy.on_step_end(1, [])
+        (folder / name).write_text(text)
+    os.utime(folder / NAMES[0], ns=(next(CLOCK),) * 2)
 
 
 @pytest.fixture
-def folder(tmp_path):
+def staged(tmp_path):
+    """Where Tune writes snapshots of a run."""
+    return tmp_path / "staged"
+
+
+@pytest.fixture
+def folder(tmp_path, staged):
     """A run's, with a snapshot that was copied."""
-    (tmp_path / "sweep.json").write_text("{}")
-    write_snapshot(tmp_path, '{"number": 1}')
-    step(SnapshotCopy(tmp_path))
-    return tmp_path
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "sweep.json").write_text("{}")
+    write_snapshot(staged, '{"number": 1}')
+    copier(folder, staged)()
+    write_snapshot(folder, '{"number": 1}')
+    return folder
 
 
-def test_a_snapshot_is_copied_when_it_is_whole(folder):
-    copy = SnapshotCopy(folder)
-    for text, age, expected in [('{"number": 2}', 0.0, 2), ('{"number": 3}', 60.0, 3), ('{"num', 60.0, 3)]:
-        write_snapshot(folder, text, age)
-        step(copy)
-        copied = folder / COPY / "experiment_state-2026-11-28.json"
-        assert copied.read_text() == f'{{"number": {expected}}}'
-    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [COPY]
+def copier(folder, staged, remote=None):
+    """What Tune calls after each event of a run."""
+    copy = SnapshotCopy(folder, remote)
+    trial = SimpleNamespace(storage=SimpleNamespace(experiment_driver_staging_path=str(staged)))
+
+    def step(trials=(trial,)) -> None:
+        copy._next_look = 0.0
+        copy.on_step_end(1, list(trials))
+
+    return step
 
 
-def test_a_snapshot_is_copied_when_nothing_is_written_to_it_any_more(folder, monkeypatch):
-    copy, texts = SnapshotCopy(folder), ['{"number": 3}', '{"number": 2}']
-    write_snapshot(folder, '{"num', 0.0)
-    monkeypatch.setattr(time, "sleep", lambda seconds: texts and write_snapshot(folder, texts.pop(), 0.0))
-    step(copy)
-    assert (folder / COPY / "experiment_state-2026-11-28.json").read_text() == '{"number": 3}'
+def copied(folder) -> dict[str, str]:
+    with ZipFile(folder / COPY) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+def test_every_snapshot_is_copied_when_tune_has_written_it(folder, staged):
+    step = copier(folder, staged)
+    for number in (2, 3):
+        write_snapshot(staged, f'{{"number": {number}}}')
+        step()
+        assert copied(folder) == dict.fromkeys(NAMES, f'{{"number": {number}}}')
+    (staged / NAMES[1]).write_text("not of a snapshot that is new")
+    step()
+    assert copied(folder) == dict.fromkeys(NAMES, '{"number": 3}')
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*NAMES, COPY, "sweep.json"])
+
+
+def test_without_trials_nothing_is_copied(tmp_path, staged):
+    copier(tmp_path, staged)(())
+    assert not (tmp_path / COPY).exists()
+
+
+def test_copies_take_a_twentieth_of_the_time(folder, staged, monkeypatch):
+    copy, now = SnapshotCopy(folder), [100.0]
+    trial = SimpleNamespace(storage=SimpleNamespace(experiment_driver_staging_path=str(staged)))
+    monkeypatch.setattr(snapshots.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(snapshots, "keep_copy", lambda *_: now.append(now.pop() + 2.0))
+    looks = []
+    for second in range(100, 200):
+        now[0] = max(now[0], float(second))
+        before = now[0]
+        os.utime(staged / NAMES[0], ns=(next(CLOCK),) * 2)
+        copy.on_step_end(1, [trial])
+        looks += [before] if now[0] > before else []
+    assert looks == [100.0, 142.0, 184.0]
+
+
+def test_a_store_gets_the_copy_too(tmp_path, staged):
+    (tmp_path / "copies" / "run").mkdir(parents=True)
+    (tmp_path / "store").mkdir()
+    store = SubTreeFileSystem(str(tmp_path / "store"), LocalFileSystem())
+    remote = Remote("s3://bucket/results", store, "results", tmp_path / "copies")
+    write_snapshot(staged, '{"number": 1}')
+    copier(tmp_path / "copies" / "run", staged, remote)()
+    assert copied(tmp_path / "store" / "results" / "run") == dict.fromkeys(NAMES, '{"number": 1}')
+
+
+def test_a_run_that_has_only_a_copy_can_be_resumed(folder):
+    for path in snapshot_files(folder):
+        path.unlink()
+    assert can_resume(folder)
+    mend(folder)
+    assert is_whole(folder)
+
+
+def test_what_tune_had_not_yet_renamed_does_not_count(folder):
+    """A store keeps what was copied to it, however short it lived here."""
+    (folder / ".0123-tmp-search_gen_state-2026-11-28.json").write_text("")
+    (folder / ".0123-tmp-callback-states-2026-11-28.pkl").write_text("")
+    assert is_whole(folder)
 
 
 @pytest.mark.parametrize("text", ["", '{"num'])
@@ -75,15 +142,9 @@ def test_without_a_copy_a_run_whose_snapshot_was_cut_off_is_refused(tmp_path):
         mend(tmp_path)
 
 
-def test_a_copy_that_was_being_replaced_is_found(folder):
-    """Killed between two renames."""
-    (folder / COPY).rename(folder / f"{COPY}.old")
-    write_snapshot(folder, "")
-    mend(folder)
-    assert is_whole(folder)
-
-
-@pytest.mark.parametrize("name", ["searcher-state-2026-11-28.pkl", "trial/checkpoint_000000/state.pkl", "sweep.json"])
+@pytest.mark.parametrize(
+    "name", ["searcher-state-2026-11-28.pkl", "trial/checkpoint_000000/state.pkl", "sweep.json", COPY]
+)
 def test_files_of_another_user_are_not_resumed_from(name, folder, monkeypatch):
     check_own(folder)
     (folder / "trial" / "checkpoint_000000").mkdir(parents=True)

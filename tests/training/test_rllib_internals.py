@@ -35,6 +35,7 @@ from rbc_rllib.training.rllib_internals import (
     leave_interrupts_to_us,
     quiet,
     set_entropy_coefficient,
+    state_file,
 )
 from tests.small import SMALL, build
 
@@ -314,6 +315,40 @@ def test_a_trial_that_has_ended_leaves_its_result_in_snapshots_and_no_statistics
     ((_, kept),) = json.loads(snapshot.read_text())["trial_data"]
     assert json.loads(kept)["last_result"]["count"] == 4
     assert json.loads(kept)["metric_analysis"] == json.loads(kept)["metric_n_steps"] == {}
+
+
+class LookAtState(tune.Callback):
+    """Notes the run's state as the driver has it after each event, and how many reports there were."""
+
+    seen = []  # noqa: RUF012 (a run has a copy)
+    reports = 0
+
+    def on_trial_result(self, **_):
+        type(self).reports += 1
+
+    def on_step_end(self, iteration, trials, **_):
+        if trials:
+            self.seen.append((state_file(trials[0]).read_text(), self.reports))
+
+
+def test_the_state_of_a_run_is_whole_and_new_when_callbacks_are_called(tuner, monkeypatch):
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0")  # after each event
+    make, folder = tuner
+    make(callbacks=[EndAfterTwo()]).fit()
+    earlier, LookAtState.reports = state_names(folder), 2
+    restored = make()
+    give_callbacks(restored, [LookAtState()])
+    restored.fit()
+    assert {reports for _, reports in LookAtState.seen} == {2, 3, 4}
+    for text, reports in LookAtState.seen:
+        ((_, kept),) = json.loads(text)["trial_data"]
+        assert json.loads(kept)["last_result"]["count"] == reports
+    assert len(state_names(folder) - earlier) == 1  # each start has its own, the newest has the last name
+    assert max(state_names(folder)) not in earlier
+
+
+def state_names(folder) -> set[str]:
+    return {path.name for path in folder.glob("experiment_state-*.json")}
 
 
 def test_tunes_own_tables_are_off(monkeypatch):
