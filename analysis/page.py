@@ -5,6 +5,7 @@ The page needs no network: its style, the script that sorts its tables and all i
 
 import base64
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,10 +114,13 @@ class Section:
 def write_page(title: str, sections: Sequence[Section], folder: Path, name: str = "report") -> Path:
     """Write `<name>.html` into `folder`, and figures and tables beside it into `<name>/`; returns the page's path.
 
-    What an earlier page of that name left is replaced, file by file.
+    What an earlier page of that name left is replaced: its own files, no others.
     """
-    files = folder / name
+    files, path = folder / name, folder / f"{name}.html"
     files.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        for earlier in re.findall(rf'href="{re.escape(name)}/([^"/]+)"', path.read_text()):
+            (files / earlier).unlink(missing_ok=True)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.tests["of_kind"] = lambda part, kind: type(part).__name__ == kind
     images = {}
@@ -131,7 +135,6 @@ def write_page(title: str, sections: Sequence[Section], folder: Path, name: str 
     page = environment.from_string(TEMPLATE.read_text()).render(
         title=title, sections=sections, images=images, files=files.name
     )
-    path = folder / f"{name}.html"
     path.write_text(page)
     return path
 

@@ -13,6 +13,12 @@ def pytest_xdist_auto_num_workers(config) -> int:
     return 0 if config.getoption("capture") == "no" else 2
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Files with slow tests begin first, so that in the end no process waits long for the other."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def rng() -> numpy.random.Generator:
     """A generator with the same numbers in every run and in every test."""

@@ -165,6 +165,7 @@ def test_scaling_covers_its_ranges():
 
 
 @pytest.mark.usefixtures("ray_on_this_machine")
+@pytest.mark.slow
 def test_two_processes_are_compared_with_one_in_turn(monkeypatch):
     asked = []
 

@@ -1,11 +1,13 @@
 """The economies in the words of macroeconomics, by treatment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy
 import pandas
+from matplotlib.figure import Figure
 
 from analysis.economics import MACRO, consumption_equivalent_variation, incidence_panel, lorenz_panel, macro
+from analysis.facets import facets
 from analysis.figures import new_figure
 from analysis.intervals import CONFIDENCE, t_interval
 from analysis.page import Missing, Part, Picture, Section, Table, Words
@@ -23,7 +25,9 @@ def section(study: Study) -> Section:
     if not groups:
         command = "python -m rbc_rllib.evaluate RUN"
         return Section("Economics", (Missing("No trial has a held-out roll-out.", command),))
-    rollouts = {name: [load_rollout(t.path / "rollout.npz") for t in members] for name, members in groups.items()}
+    shown = [trial for members in groups.values() for trial in members]
+    loaded = {trial.path: load_rollout(trial.path / "rollout.npz") for trial in shown}
+    rollouts = {name: [loaded[trial.path] for trial in members] for name, members in groups.items()}
     params = {name: members[0].economy_parameters for name, members in groups.items()}
     untaxed = [rollouts[n] for n, members in groups.items() if _is_untaxed(members[0].planner.rates)]
     numbers, texts, worst = {}, {}, 0.0
@@ -51,6 +55,19 @@ def section(study: Study) -> Section:
     if not untaxed:
         what = "What consumption would be worth taxes is not told: no trial has no taxes."
         parts.append(Missing(what, "python -m rbc_rllib.sweep tax_baselines"))
+    for facet in facets("inequality", shown):
+        caption = (
+            f"How equally consumption and wealth are spread{facet.where} (the diagonal: all have the same), and who"
+            " gains from taxes; means over held-out episodes and seeds."
+        )
+        drawn_trials = by_treatment(facet.trials)
+        drawn = {name: [loaded[trial.path] for trial in members] for name, members in drawn_trials.items()}
+        parts.append(Picture(facet.file, caption, inequality_figure(drawn)))
+    return Section("Economics", tuple(parts))
+
+
+def inequality_figure(rollouts: Mapping[str, Sequence[Rollout]]) -> Figure:
+    """Three panels with one legend."""
     figure = new_figure(15, 4.4)
     left, middle, right = figure.subplots(1, 3)
     lorenz_panel(rollouts, left, "consumption")
@@ -58,11 +75,7 @@ def section(study: Study) -> Section:
     incidence_panel(rollouts, right)
     handles = right.get_legend_handles_labels()[0]
     figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False, fontsize=9)
-    caption = (
-        "How equally consumption and wealth are spread (the diagonal: all have the same), and who gains from taxes;"
-        " means over held-out episodes and seeds."
-    )
-    return Section("Economics", (*parts, Picture("inequality", caption, figure)))
+    return figure
 
 
 def _is_untaxed(rates: object) -> bool:

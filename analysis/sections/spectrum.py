@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
-from analysis.figures import colors, new_figure, tidy
+from analysis.figures import COLORS, colors, new_figure, tidy
 from analysis.metrics import indicator, source, verdict
 from analysis.page import Missing, Picture, Section, Words
 from analysis.quantities import BY_NAME
@@ -32,6 +33,7 @@ ALIKE = ("consumer_reward", "firm_reward", "price", "wage", "hours", "consumptio
 FEWEST = 6  # trials, from which on kinds are told apart
 MOST_KINDS = 4
 NAMED = 3  # differences, the strongest ones
+SHAPES = ("o", "s", "^")
 
 
 def section(study: Study) -> Section:
@@ -47,22 +49,28 @@ def section(study: Study) -> Section:
     }
     there = {name: trials for name, trials in there.items() if trials}
     caption = (
-        f"Every trial a point, {len(known)} of them, means of its held-out episodes; a colour for each treatment,"
-        f" which is named in the legend, a cross where the economy is dead. Rows: {listed([*there])} economy."
+        f"Every trial a point, {len(known)} of them, means of its held-out episodes; a colour and shape for each"
+        f" treatment, which is named in the legend, hollow where the economy is dead. Rows: {listed([*there])} economy."
     )
     words = [Words(sentence) for own in there.values() for sentence in kinds_words(kinds_of_solution(own))]
     return Section("Spectrum of solutions", (Picture("spectrum", caption, spectrum_figure(there)), *words))
 
 
-def scatter(trials: Sequence[Trial], ax: Axes, x: str, y: str, palette: dict[str, str]) -> Axes:
-    """One pair of indicators, a colour a treatment."""
+def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and shape of each name's points: seven colours in three shapes; for more names one shape."""
+    if len(names) > len(COLORS) * len(SHAPES):
+        return {name: {"color": color, "marker": SHAPES[0]} for name, color in colors(names).items()}
+    pairs = [{"color": color, "marker": shape} for shape in SHAPES for color in COLORS]
+    return dict(zip(names, pairs, strict=False))
+
+
+def scatter(trials: Sequence[Trial], ax: Axes, x: str, y: str, look: dict[str, dict[str, Any]]) -> Axes:
+    """One pair of indicators, `looks` for its treatments."""
     tidy(ax, "", BY_NAME[y].title)
     for name, members in by_treatment(trials).items():
         for trial in members:
-            dead = verdict(trial) == "trivial"
-            ax.plot(
-                indicator(trial, x), indicator(trial, y), "x" if dead else "o", color=palette[name], ms=6, alpha=0.8
-            )
+            fill = "none" if verdict(trial) == "trivial" else look[name]["color"]
+            ax.plot(indicator(trial, x), indicator(trial, y), **look[name], markerfacecolor=fill, ms=6, alpha=0.8)
     ax.set_xlabel(BY_NAME[x].title, fontsize=9.5)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     return ax
@@ -70,15 +78,15 @@ def scatter(trials: Sequence[Trial], ax: Axes, x: str, y: str, palette: dict[str
 
 def spectrum_figure(trials: dict[str, list[Trial]]) -> Figure:
     """A row for each kind of economy, a column a pair."""
-    palette = colors(list(by_treatment([trial for own in trials.values() for trial in own])))
+    look = looks(list(by_treatment([trial for own in trials.values() for trial in own])))
     figure = new_figure(15, 3.9 * len(trials))
     axes = figure.subplots(len(trials), len(PAIRS), squeeze=False)
     for row, (kind, own) in zip(axes, trials.items(), strict=True):
         for ax, (x, y) in zip(row, PAIRS, strict=True):
-            scatter(own, ax, x, y, palette)
+            scatter(own, ax, x, y, look)
         row[0].set_title(f"{kind} economy", loc="left", fontsize=11, fontweight="bold")
-    for name, color in palette.items():
-        axes[0, 0].plot([], [], "o", color=color, label=name)
+    for name, own_look in look.items():
+        axes[0, 0].plot([], [], linestyle="none", label=name, **own_look)
     handles = axes[0, 0].get_legend_handles_labels()[0]
     figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False, fontsize=9)
     return figure

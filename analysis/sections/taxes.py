@@ -6,6 +6,7 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from analysis.facets import facets
 from analysis.figures import GREY, colors, new_figure, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.page import Missing, Part, Picture, Section, Table, Words
@@ -74,12 +75,17 @@ def welfare_frames(comparison: Comparison) -> tuple[pandas.DataFrame, pandas.Dat
 
 
 def _by_quarter(study: Study) -> list[Part]:
-    try:
-        treatments = quarters_of(study.trials)
-    except ConfigError:
+    shown = [trial for trial in study.trials if trial.finished and trial.rollout]
+    if not shown:
         return [Missing("No trial has a roll-out to be shown by quarter.", "python -m rbc_rllib.evaluate RUN")]
-    caption = "Tax rates and what followers make of them, by quarter; means over seeds, from the lowest to the highest."
-    return [Picture("quarters", caption, quarters_figure(treatments))]
+    parts: list[Part] = []
+    for facet in facets("quarters", shown):
+        caption = (
+            f"Tax rates and what followers make of them, by quarter{facet.where}; means over seeds, from the lowest to"
+            " the highest."
+        )
+        parts.append(Picture(facet.file, caption, quarters_figure(quarters_of(facet.trials))))
+    return parts
 
 
 def _maps(study: Study) -> list[Part]:

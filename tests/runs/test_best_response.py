@@ -196,6 +196,7 @@ def test_deviators_play_the_game_in_which_training_ended(small_run):
 # The command
 
 
+@pytest.mark.slow
 def test_the_command_trains_judges_and_writes(small_run, tmp_path):
     arguments = ["--groups", "planner", "--individual", "firm_1", "--together", "firm_0", "firm_2", "--seeds", "2"]
     arguments += ["--iterations", "2", "--starts", "frozen", "scratch", "--set", "learning.num_epochs=1"]
@@ -227,6 +228,7 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
     assert json.loads((folder / "best_response.json").read_text()) == record
 
 
+@pytest.mark.slow
 def test_along_training_an_interrupted_run_resumes_to_the_same_gains(ray_on_this_machine, tmp_path):
     experiment = SMALL.with_values({"learning.updates_per_iteration": 1})
     run = trained(experiment, tmp_path / "run", checkpoints=2)

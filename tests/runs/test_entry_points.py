@@ -149,6 +149,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 def test_a_ray_job_runs_the_sweep_on_a_cluster(tmp_path):
     """A head with its dashboard on this machine; ended by its process, since `ray stop` would end others too."""
     port, dashboard, agent = free_ports(3)

@@ -52,6 +52,7 @@ def test_policies_go_on_in_the_game_in_which_training_ended(small_run):
     assert again.start is None
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_a_table_of_gains_also_where_it_was_ended_between(tmp_path):
     run = untrained(SMALL, tmp_path / "runs" / "run")
     arguments = ["rbc_rllib.psro", str(run), "--rounds", "1", "--iterations", "2", "--deviators", "each_firm"]

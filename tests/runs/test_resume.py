@@ -270,6 +270,7 @@ def test_what_lies_deep_within_tunes_own_objects_is_compared(one, other, key):
 # Interruption
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(tmp_path):
     """The resumed training ends in the very numbers of one that was never interrupted."""
     arguments = ["rbc_rllib.train", "--config", "smoke", "--set", "curriculum.total_env_steps=16000"]

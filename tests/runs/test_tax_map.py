@@ -174,6 +174,7 @@ def test_a_map_of_what_is_finished(judged, tmp_path):
 
 
 @pytest.mark.usefixtures("ray_on_this_machine")
+@pytest.mark.slow
 def test_an_interrupted_command_resumes_to_the_files_of_an_undisturbed_one(run, tmp_path):
     settings = {"curriculum.total_env_steps": 32 * 40, "learning.updates_per_iteration": 1}
     arguments = ["rbc_rllib.tax_map", str(run), "--seeds", "1", "--cells", "--episodes", "4"]
