@@ -32,8 +32,9 @@ def _texts(table: pandas.DataFrame) -> pandas.DataFrame:
     columns = {
         "seeds": table["seeds"].astype(str),
         "trivial seeds": table["trivial_seeds"].astype(str),
-        "unfinished": table["unfinished"].astype(str),
     }
+    if table["unfinished"].any():
+        columns["unfinished"] = table["unfinished"].astype(str)
     for q in QUANTITIES:
         rows = zip(*(table[f"{q.name}{end}"] for end in ("", "_low", "_high")), strict=True)
         columns[q.title] = pandas.Series([q.text(*row) for row in rows], index=table.index)

@@ -11,8 +11,10 @@ from analysis.figures import GREY, colors, new_figure, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.page import Missing, Part, Picture, Section, Table, Words
 from analysis.plans import PlanSearch, search_figure, search_words
+from analysis.quantities import BY_NAME
 from analysis.quarters import quarters_figure, quarters_of
 from analysis.study import Study
+from analysis.tax_map import MAPPED, TaxMap, cell_name, cells
 from analysis.tax_map_report import laffer_figure, map_figure, map_text
 from analysis.taxes import DEFINITIONS, Comparison, compare_economies
 from analysis.welfare import FIRM_REWARD, WELFARE, best_fixed_words, commitment_words, welfare_figure
@@ -96,11 +98,24 @@ def _maps(study: Study) -> list[Part]:
         behind = f"{count(len(tax_map.seeds), 'seed')}, {tax_map.episodes} held-out episodes of each cell"
         parts += [
             Words(map_text(tax_map).partition("\n\n")[0]),
-            Table(f"tax_map_{number}", f"Tax map of {label}: {behind}.", tax_map.frame().set_index("income_tax_rate")),
+            map_table(f"tax_map_{number}", f"Tax map of {label}: {behind}; [low, high] is over seeds.", tax_map),
             Picture(f"tax_map_{number}", f"Tax map of {label}: {behind}.", map_figure(tax_map)),
             Picture(f"laffer_{number}", f"Revenue against tax rates, {label}: {behind}.", laffer_figure(tax_map)),
         ]
     return parts
+
+
+def map_table(name: str, caption: str, tax_map: TaxMap) -> Table:
+    """A row a cell."""
+    frame = tax_map.frame()
+    frame.index = pandas.Index([cell_name(rates) for rates in cells(tax_map.params)], name="income / corporate tax")
+    shown, texts = (*MAPPED, BY_NAME["trivial_share"]), {}
+    for q in shown:
+        each = zip(*(frame[f"{q.name}_{end}"] for end in ("mean", "low", "high")), strict=True)
+        texts[q.title] = [q.text(*numbers) for numbers in each]
+    return Table(
+        name, caption, frame, pandas.DataFrame(texts, index=frame.index), {q.title: f"{q.name}_mean" for q in shown}
+    )
 
 
 def _searches(study: Study) -> list[Part]:
