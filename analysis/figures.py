@@ -42,8 +42,8 @@ def colors(names: Sequence[str]) -> dict[str, str]:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Writes `figure` as an image and returns where; folders are made as needed."""
+    """Writes `figure` as an image and returns where; folders are made as needed. The same figure, the same file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
     return path

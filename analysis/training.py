@@ -21,6 +21,7 @@ from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment
 
 LEGEND_LETTERS = 170  # that fit into one row
+THIN = 1.5  # below all thick lines, so that a PDF holds one image of them a panel
 SMOOTHING = 0.05  # of the training: the window over which the thick line is averaged
 
 
@@ -72,6 +73,7 @@ def training_curve(trials: Sequence[Trial], ax: Axes, indicator: str, linestyle:
                 "alpha": 0.35,
                 "linestyle": linestyle,
                 "rasterized": True,
+                "zorder": THIN,
             }
             ax.plot(curve.index, curve, label="_trial", **thin)
             if verdict(trial) == "trivial" and not curve.empty:
