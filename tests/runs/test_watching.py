@@ -29,7 +29,8 @@ SECRET = "5ec2e7" * 7
 
 
 def metrics_of_ray() -> dict[str, set[str]]:
-    """Our gauges in Ray's endpoints for Prometheus, as soon as there are any, and the labels of each."""
+    """The gauges of `sweep` in Ray's endpoints for Prometheus, as soon as there are any, and the labels of each; Ray
+    still knows those of sweeps before."""
     found: dict[str, set[str]] = {}
     give_up = time.monotonic() + 300
     while not found and time.monotonic() < give_up:
@@ -38,7 +39,7 @@ def metrics_of_ray() -> dict[str, set[str]]:
             address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
             with suppress(OSError):
                 text = urllib.request.urlopen(address, timeout=10).read().decode()
-                for name, labels in re.findall(r"^(ray_rbc_rllib_\w+)\{(.*)\}", text, re.MULTILINE):
+                for name, labels in re.findall(r'^(ray_rbc_rllib_\w+)\{(.*sweep="sweep".*)\}', text, re.MULTILINE):
                     found.setdefault(name, set()).add(labels)
     return found
 
