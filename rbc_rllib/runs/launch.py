@@ -82,8 +82,6 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
             (remote.check_own if remote else check_own)(folder)
         check_same(_started_sweep(folder), sweep)
         mend(folder)
-        if remote:
-            remote.send(folder)
     tracking = options.trackers.start(folder)
     _start_ray()
     check_cluster(sweep)
@@ -151,6 +149,8 @@ def _names(folder: Path) -> set[str]:
 
 
 def _restored_tuner(folder: Path, remote: Remote | None) -> tune.Tuner:
+    if remote:
+        remote.send(folder)  # as it was mended
     return tune.Tuner.restore(
         remote.path_of(folder) if remote else str(folder),
         storage_filesystem=remote and remote.store,
