@@ -15,7 +15,7 @@ from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
-from rbc_rllib.search import Search
+from rbc_rllib.search import AT_ONCE, Search
 from rbc_rllib.settings import ConfigError, PerGroup, PositivePerGroup, Settings
 
 DEVIATOR = "deviator"
@@ -339,10 +339,10 @@ class Sweep:
         if taken := sorted({"search_alg", "scheduler", "metric", "mode"} & self.tune_config.keys()):
             rule = f"search.kind = {search.kind} says that already"
             raise ConfigError("tune_config", taken, rule, "leave it out, or search")
-        if search.kind == "asha" and self.tune_config.get("max_concurrent_trials"):
-            rule = "seeds of a configuration wait for each other, so none may be held back"
+        if search.kind != "random" and self.tune_config.get(AT_ONCE):
+            rule = f"with search.kind = {search.kind} trials wait for others or go by them, so none may be held back"
             fix = "leave it out: trials take turns where the machine is too small for all of them"
-            raise ConfigError("tune_config", ["max_concurrent_trials"], rule, fix)
+            raise ConfigError("tune_config", [AT_ONCE], rule, fix)
         different = {experiment.replace(seed=0).model_dump_json() for experiment in self.experiments}
         if len(different) > 1:
             rule = "experiments of a search repeat one configuration, so they differ in the seed alone"

@@ -8,6 +8,9 @@ from pydantic import Field, PositiveInt
 
 from rbc_rllib.settings import Settings
 
+AT_ONCE = "max_concurrent_trials"
+"""What Tune calls the number of trials that may run at the same time."""
+
 Objective = Literal["welfare", "dead_share", "gain"]
 
 ASKED = "each_firm"

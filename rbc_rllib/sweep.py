@@ -28,6 +28,7 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.runs.command_line import conclude, find_sweep, parser, results_and_options
 from rbc_rllib.runs.launch import can_resume, run
+from rbc_rllib.runs.searches import at_once
 from rbc_rllib.settings import refused
 
 
@@ -44,11 +45,14 @@ def main(arguments: list[str] | None = None) -> None:
         "name", nargs="?", default="quickstart", help="a module of tune_configs/ (default: quickstart)"
     )
     command.add_argument("--only", nargs="+", metavar="EXPERIMENT", help="experiments of it by name (default: all)")
+    command.add_argument("--at-once", type=int, metavar="N", help="trials (default: as many as there is room for)")
     options = command.parse_args(arguments)
     with refused(command):
         sweep = find_sweep(options.name).with_values(parse_assignments(options.set))
         if options.only:
             sweep = sweep.only(options.only)
+        if options.at_once is not None:
+            sweep = at_once(sweep, options.at_once)
         results, how = results_and_options(options)
         prepare_process()
         folder = results / options.name

@@ -1,7 +1,7 @@
 """A sweep's search as Tune's objects: who draws, who stops early, and whose state is saved with the run."""
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import tune
@@ -10,6 +10,8 @@ from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs.population import Population
 from rbc_rllib.runs.seeds_together import SeedsTogether
 from rbc_rllib.runs.suggestions import Suggestions
+from rbc_rllib.search import AT_ONCE
+from rbc_rllib.settings import ConfigError
 
 KEPT_CHECKPOINTS = 4  # the newest ones of each trial
 
@@ -53,6 +55,14 @@ class TuneParts:
     kept_checkpoints: int | None = KEPT_CHECKPOINTS
 
 
+def at_once(sweep: Sweep, trials: int) -> Sweep:
+    """The same sweep with at most so many trials at the same time; raises `ConfigError` for fewer than one."""
+    if trials < 1:
+        rule = "it must be 1 or more"
+        raise ConfigError("--at-once", trials, rule, "leave it out to run as many as there is room for")
+    return replace(sweep, tune_config={**sweep.tune_config, AT_ONCE: trials})
+
+
 def tune_parts(sweep: Sweep) -> TuneParts:
     """The parts of Tune that search as the sweep says.
 
@@ -61,7 +71,11 @@ def tune_parts(sweep: Sweep) -> TuneParts:
     search, grid = sweep.search, param_space(sweep)
     experiments, values = grid["experiment"]["grid_search"], grid["values"]
     settings = {"num_samples": sweep.num_samples, **deepcopy(sweep.tune_config)}
-    draws = tune.search.BasicVariantGenerator(constant_grid_search=True, random_state=search and search.seed)
+    draws = tune.search.BasicVariantGenerator(
+        constant_grid_search=True,
+        random_state=search and search.seed,
+        max_concurrent=settings.pop(AT_ONCE, None) or 0,  # Tune heeds it only where nobody says how to draw
+    )
     settings.setdefault("search_alg", draws)
     if search is None or search.kind == "random":
         return TuneParts(grid, settings)

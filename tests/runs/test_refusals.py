@@ -57,6 +57,7 @@ def run(tmp_path) -> Path:
         ("rbc_rllib.sweep", ["closed_economy", "--set", "seed=3"], ["experiments", "own name and seed"]),
         ("rbc_rllib.sweep", ["tax_baselines", "--only", "none"], ["--only = 'none'", "no such", "fixed_0_80"]),
         ("rbc_rllib.sweep", ["smoke", "--resume"], ["--resume", "no run to resume"]),
+        ("rbc_rllib.sweep", ["smoke", "--at-once", "0"], ["--at-once = 0", "1 or more", "leave it out"]),
         ("rbc_rllib.train", ["--config", "nonsense"], ["config = 'nonsense'", "quickstart"]),
         ("rbc_rllib.train", ["--config", "smoke", "--set", "seed"], ["seed", "key=value"]),
         ("rbc_rllib.train", ["--config", "smoke", "--set", "name=a b"], ["name", "a b"]),

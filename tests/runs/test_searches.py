@@ -18,7 +18,7 @@ from rbc_rllib.runs.launch import Run, run
 from rbc_rllib.runs.population import Population, within
 from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
-from rbc_rllib.runs.searches import Remembered
+from rbc_rllib.runs.searches import Remembered, at_once
 from rbc_rllib.runs.trial import Trial
 from rbc_rllib.runs.trials_table import FILE, read_rows
 from rbc_rllib.search import Search, counted, lowest
@@ -72,8 +72,9 @@ def test_a_failed_seed_counts_with_zero_or_the_lowest_welfare(welfare, floor):
         ),
         (
             lambda: sweep("asha", tune_config={"max_concurrent_trials": 1}),
-            r"max_concurrent_trials.* wait for each other",
+            r"max_concurrent_trials.* search\.kind = asha trials wait for others or go by them",
         ),
+        (lambda: at_once(sweep("optuna"), 2), r"max_concurrent_trials.* search\.kind = optuna trials wait"),
         (
             lambda: sweep("population", space={"economy.crra": tune.uniform(0.1, 0.5)}),
             r"search_space = 'economy\.crra' .* a member cannot change it while it learns",
@@ -90,6 +91,23 @@ def test_a_failed_seed_counts_with_zero_or_the_lowest_welfare(welfare, floor):
 def test_a_search_that_makes_no_sense_is_refused(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+class MostAtOnce(ProgressLines):
+    """How many trials have run at the same time."""
+
+    seen = 0
+
+    def on_step_end(self, iteration, trials, **_):
+        type(self).seen = max(self.seen, sum(trial.status == "RUNNING" for trial in trials))
+
+
+def test_no_more_trials_run_at_once_than_a_sweep_may(ray_on_this_machine, tmp_path, monkeypatch):
+    """Tune itself would have two: there are CPUs for both."""
+    monkeypatch.setattr(launch, "progress_display", MostAtOnce)
+    ended = run(at_once(Sweep(seeds()), 1), tmp_path / "results")
+    assert (len(ended.finished), MostAtOnce.seen) == (2, 1)
+    assert json.loads((tmp_path / "results" / "sweep.json").read_text())["tune"]["max_concurrent_trials"] == 1
 
 
 @pytest.mark.parametrize(
