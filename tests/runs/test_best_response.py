@@ -233,7 +233,7 @@ def test_along_training_an_interrupted_run_resumes_to_the_same_gains(ray_on_this
     experiment = SMALL.with_values({"learning.updates_per_iteration": 1})
     run = trained(experiment, tmp_path / "run", checkpoints=2)
     arguments = ["rbc_rllib.best_response", str(run), "--along-training", "--groups", "firm", "--seeds", "1"]
-    arguments += ["--iterations", "60", "--episodes", "16"]
+    arguments += ["--iterations", "30", "--episodes", "16"]
     whole = start(*arguments, "--results", str(tmp_path / "whole"))
     output = finish(whole)
     assert whole.returncode == 0, output
