@@ -339,7 +339,7 @@ class Sweep:
         if taken := sorted({"search_alg", "scheduler", "metric", "mode"} & self.tune_config.keys()):
             rule = f"search.kind = {search.kind} says that already"
             raise ConfigError("tune_config", taken, rule, "leave it out, or search")
-        if search.kind != "random" and self.tune_config.get(AT_ONCE):
+        if search.kind in ("asha", "population") and self.tune_config.get(AT_ONCE):
             rule = f"with search.kind = {search.kind} trials wait for others or go by them, so none may be held back"
             fix = "leave it out: trials take turns where the machine is too small for all of them"
             raise ConfigError("tune_config", [AT_ONCE], rule, fix)

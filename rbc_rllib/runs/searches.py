@@ -74,7 +74,7 @@ def tune_parts(sweep: Sweep) -> TuneParts:
     draws = tune.search.BasicVariantGenerator(
         constant_grid_search=True,
         random_state=search and search.seed,
-        max_concurrent=settings.pop(AT_ONCE, None) or 0,  # Tune heeds it only where nobody says how to draw
+        max_concurrent=settings.get(AT_ONCE) or 0,  # Tune limits a searcher, but no draws that it is given
     )
     settings.setdefault("search_alg", draws)
     if search is None or search.kind == "random":
