@@ -198,7 +198,7 @@ def test_deviators_play_the_game_in_which_training_ended(small_run):
 
 @pytest.mark.slow
 def test_the_command_trains_judges_and_writes(small_run, tmp_path):
-    arguments = ["--individual", "firm_1", "--together", "firm_0", "firm_2", "--seeds", "2"]
+    arguments = ["--groups", "planner", "--individual", "firm_1", "--together", "firm_0", "firm_2", "--seeds", "2"]
     arguments += ["--iterations", "2", "--starts", "frozen", "scratch", "--set", "learning.num_epochs=1"]
     arguments += ["--episodes", "16", "--results", str(tmp_path)]
     process = start("rbc_rllib.best_response", str(small_run), *arguments)
@@ -209,7 +209,7 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
     record = json.loads((folder / "best_response.json").read_text())
     (solution,) = record["solutions"]
     assert (record["held_out_episodes"], solution["checkpoint"]) == (16, "checkpoint_000000")
-    assert [gain["deviator"] for gain in solution["gains"]] == ["firm_1", "firm_0+firm_2"]
+    assert [gain["deviator"] for gain in solution["gains"]] == ["planner", "firm_1", "firm_0+firm_2"]
     assert all(gain["seeds"] == [0, 1] for gain in solution["gains"])
     for gain in solution["gains"]:
         assert {start: [at for at, _ in curve] for start, curve in gain["curve"].items()} == {
@@ -221,7 +221,7 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
         assert parts == pytest.approx(gain["gain"]["mean"], rel=1e-6, abs=1e-9)
     assert (folder / "best_response.png").stat().st_size > 10_000
     own = [ExperimentConfig.from_json(path) for path in folder.glob("*/config.json")]
-    assert len(own) == 2 * 2 * 2
+    assert len(own) == 3 * 2 * 2
     assert {each.learning.num_epochs for each in own} == {1}
     again = judge(folder, [path.parent for path in folder.glob("*/config.json")])
     assert again in output
