@@ -114,13 +114,10 @@ class Section:
 def write_page(title: str, sections: Sequence[Section], folder: Path, name: str = "report") -> Path:
     """Write `<name>.html` into `folder`, and figures and tables beside it into `<name>/`; returns the page's path.
 
-    What an earlier page of that name left is replaced: its own files, no others.
+    What an earlier page of that name left is replaced, file by file, and what of it is no longer shown is taken away.
     """
     files, path = folder / name, folder / f"{name}.html"
     files.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        for earlier in re.findall(rf'href="{re.escape(name)}/([^"/]+)"', path.read_text()):
-            (files / earlier).unlink(missing_ok=True)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.tests["of_kind"] = lambda part, kind: type(part).__name__ == kind
     images = {}
@@ -135,8 +132,16 @@ def write_page(title: str, sections: Sequence[Section], folder: Path, name: str 
     page = environment.from_string(TEMPLATE.read_text()).render(
         title=title, sections=sections, images=images, files=files.name
     )
+    earlier = _files_of(path.read_text(), name) if path.exists() else set()
     path.write_text(page)
+    for gone in earlier - _files_of(page, name):
+        (files / gone).unlink(missing_ok=True)
     return path
+
+
+def _files_of(page: str, name: str) -> set[str]:
+    """The figures and tables that a page links to."""
+    return {*re.findall(rf'href="{re.escape(name)}/([^"/]+)"', page)}
 
 
 def _text(value: Any) -> str:

@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures import colors, new_figure, save, tidy
 from analysis.intervals import CONFIDENCE, t_interval
 from analysis.quantities import Quantity
-from analysis.results import Trial, by_treatment, load_trials
+from analysis.results import Trial, by_treatment, load_trials, rolled_out
 from analysis.rollout import Rollout, load_rollout
 from analysis.writing import markdown
 from rbc_rllib.settings import ConfigError, refused
@@ -111,7 +111,7 @@ def money_flows(data: Rollout) -> dict[str, float]:
 
 def quarters_of(trials: Sequence[Trial], only: Sequence[str] = ()) -> list[Quarters]:
     """The treatments with a roll-out; raises `ConfigError` where there is none, or none of a name in `only`."""
-    groups = by_treatment([trial for trial in trials if trial.finished and trial.rollout])
+    groups = by_treatment(rolled_out(trials))
     missing = [name for name in only if name not in groups]
     if missing or not groups:
         rule = "no trial of it is finished and has a roll-out"

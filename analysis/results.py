@@ -70,6 +70,11 @@ def treatment(trial: Trial) -> str:
     return str(trial.config["name"])
 
 
+def rolled_out(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that are finished and have a held-out roll-out."""
+    return [trial for trial in trials if trial.finished and trial.rollout]
+
+
 def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
     """The trials of each treatment, in the order of names and seeds.
 

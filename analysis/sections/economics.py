@@ -1,6 +1,7 @@
 """The economies in the words of macroeconomics, by treatment."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy
 import pandas
@@ -12,7 +13,7 @@ from analysis.figures import new_figure
 from analysis.intervals import CONFIDENCE, t_interval
 from analysis.page import Missing, Part, Picture, Section, Table, Words
 from analysis.quantities import Quantity
-from analysis.results import by_treatment
+from analysis.results import Trial, by_treatment, rolled_out
 from analysis.rollout import Rollout, load_rollout
 from analysis.study import Study
 
@@ -21,13 +22,12 @@ EQUIVALENT = "consumption-equivalent variation against no taxes (%)"
 
 def section(study: Study) -> Section:
     """A table by treatment, Lorenz curves, who gains from taxes, and whether the accounts add up."""
-    groups = by_treatment([trial for trial in study.trials if trial.finished and trial.rollout])
-    if not groups:
+    shown = rolled_out(study.trials)
+    if not shown:
         command = "python -m rbc_rllib.evaluate RUN"
         return Section("Economics", (Missing("No trial has a held-out roll-out.", command),))
-    shown = [trial for members in groups.values() for trial in members]
     loaded = {trial.path: load_rollout(trial.path / "rollout.npz") for trial in shown}
-    rollouts = {name: [loaded[trial.path] for trial in members] for name, members in groups.items()}
+    groups, rollouts = by_treatment(shown), _by_treatment(shown, loaded)
     params = {name: members[0].economy_parameters for name, members in groups.items()}
     untaxed = [rollouts[n] for n, members in groups.items() if _is_untaxed(members[0].planner.rates)]
     numbers, texts, worst = {}, {}, 0.0
@@ -60,9 +60,7 @@ def section(study: Study) -> Section:
             f"How equally consumption and wealth are spread{facet.where} (the diagonal: all have the same), and who"
             " gains from taxes; means over held-out episodes and seeds."
         )
-        drawn_trials = by_treatment(facet.trials)
-        drawn = {name: [loaded[trial.path] for trial in members] for name, members in drawn_trials.items()}
-        parts.append(Picture(facet.file, caption, inequality_figure(drawn)))
+        parts.append(Picture(facet.file, caption, inequality_figure(_by_treatment(facet.trials, loaded))))
     return Section("Economics", tuple(parts))
 
 
@@ -76,6 +74,10 @@ def inequality_figure(rollouts: Mapping[str, Sequence[Rollout]]) -> Figure:
     handles = right.get_legend_handles_labels()[0]
     figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False, fontsize=9)
     return figure
+
+
+def _by_treatment(trials: Sequence[Trial], loaded: Mapping[Path, Rollout]) -> dict[str, list[Rollout]]:
+    return {name: [loaded[trial.path] for trial in members] for name, members in by_treatment(trials).items()}
 
 
 def _is_untaxed(rates: object) -> bool:

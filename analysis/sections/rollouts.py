@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures import new_figure
 from analysis.metrics import verdict
 from analysis.page import Missing, Part, Picture, Section, Words
-from analysis.results import Trial, by_treatment
+from analysis.results import Trial, by_treatment, rolled_out
 from analysis.rollout import Rollout, load_rollout
 from analysis.study import Study
 from analysis.writing import listed
@@ -50,7 +50,7 @@ def section(study: Study) -> Section:
 
 def _shown(trials: list[Trial]) -> list[Trial]:
     chosen = []
-    for members in by_treatment([trial for trial in trials if trial.finished and trial.rollout]).values():
+    for members in by_treatment(rolled_out(trials)).values():
         alive = [trial for trial in members if verdict(trial) == "alive"]
         chosen.append((alive or members)[0])
     rank = {"schedule": 0, "constant": 1, "discretion": 2, "fixed": 3}

@@ -13,6 +13,7 @@ from analysis.page import Missing, Part, Picture, Section, Table, Words
 from analysis.plans import PlanSearch, search_figure, search_words
 from analysis.quantities import BY_NAME
 from analysis.quarters import quarters_figure, quarters_of
+from analysis.results import rolled_out
 from analysis.study import Study
 from analysis.tax_map import MAPPED, TaxMap, cell_name, cells
 from analysis.tax_map_report import laffer_figure, map_figure, map_text
@@ -77,7 +78,7 @@ def welfare_frames(comparison: Comparison) -> tuple[pandas.DataFrame, pandas.Dat
 
 
 def _by_quarter(study: Study) -> list[Part]:
-    shown = [trial for trial in study.trials if trial.finished and trial.rollout]
+    shown = rolled_out(study.trials)
     if not shown:
         return [Missing("No trial has a roll-out to be shown by quarter.", "python -m rbc_rllib.evaluate RUN")]
     parts: list[Part] = []

@@ -92,7 +92,9 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
         tuner = _restored_tuner(folder, remote) if resume else _new_tuner(sweep, folder, remote)
         # Those of this process, with its terminal and its trackers: of none is anything kept in the run's folder.
         files = [ConfigFile(folder), ProgressFile(folder), TrialsTable(folder)]
-        files += [SnapshotCopy(folder, remote), *([Sending(remote, folder)] if remote else [])]
+        files.append(SnapshotCopy(folder, remote))
+        if remote:
+            files.append(Sending(remote, folder))
         give_callbacks(tuner, [*files, *watching, the_retries(), interruption])
         with interruption, display:
             grid = tuner.fit()

@@ -11,7 +11,7 @@ from ray import tune
 
 from rbc_rllib.runs.remote import Remote
 from rbc_rllib.settings import ConfigError
-from rbc_rllib.training.rllib_internals import state_file
+from rbc_rllib.training.rllib_internals import has_snapshot, state_file
 
 COPY = "last_snapshot.zip"
 LONGEST_SHARE = 0.05
@@ -70,9 +70,8 @@ def snapshot_files(folder: Path) -> list[Path]:
 
 def is_whole(folder: Path) -> bool:
     """Whether the newest snapshot in a folder can be read."""
-    files = snapshot_files(folder)
     try:
-        return any(path.name.startswith("experiment_state-") for path in files) and all(map(_goes_to_its_end, files))
+        return has_snapshot(folder) and all(map(_goes_to_its_end, snapshot_files(folder)))
     except OSError:
         return False
 

@@ -57,10 +57,9 @@ def test_a_report_draws_a_figure_for_each_and_takes_away_those_of_an_earlier_one
     write_report(folder, out)
     figures = {path.name for path in (out / "report").glob("training*.png")}
     assert figures == {"training_0.png", "training_1.png"}
-    assert (out / "report.html").read_text().count("<figcaption>Training of 14 trials, many, 1 of 2: ") == 1
-    assert (out / "report.html").read_text().count(
-        "<figcaption>Tax rates and what"
-    ) == 1  # seven treatments have roll-outs
+    page = (out / "report.html").read_text()
+    assert page.count("<figcaption>Training of 14 trials, many, 1 of 2: ") == 1
+    assert page.count("<figcaption>Tax rates and what") == 1  # seven treatments have roll-outs
     (out / "report" / "mine.txt").touch()
     write_report(experiment(tmp_path / "few", 1, 1), out)
     left = {path.name for path in (out / "report").iterdir()}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem, SubTreeFileSystem, copy_files
+from pyarrow.fs import FileSelector, FileSystem, copy_files
 
 from rbc_rllib import train
 from rbc_rllib.runs.launch import RunOptions, run
@@ -151,15 +151,6 @@ def test_a_run_in_a_store_is_neither_overwritten_nor_trusted_nor_changed(resumed
 
 
 # Without a server
-
-
-@pytest.fixture
-def remote(tmp_path) -> Remote:
-    """A store that is a folder."""
-    (tmp_path / "copies").mkdir()
-    (tmp_path / "store" / "results").mkdir(parents=True)
-    store = SubTreeFileSystem(str(tmp_path / "store"), LocalFileSystem())
-    return Remote("s3://bucket/results?region=here", store, "results", tmp_path / "copies")
 
 
 def write(folder: Path, names: list[str], text: str = "") -> None:

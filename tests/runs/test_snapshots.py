@@ -8,11 +8,9 @@ from types import SimpleNamespace
 from zipfile import ZipFile
 
 import pytest
-from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from rbc_rllib.runs import snapshots
 from rbc_rllib.runs.launch import can_resume
-from rbc_rllib.runs.remote import Remote
 from rbc_rllib.runs.snapshots import COPY, SnapshotCopy, check_own, is_whole, mend, snapshot_files
 from rbc_rllib.settings import ConfigError
 
@@ -47,12 +45,15 @@ def folder(tmp_path, staged):
     return folder
 
 
+def trial_of(staged) -> SimpleNamespace:
+    return SimpleNamespace(storage=SimpleNamespace(experiment_driver_staging_path=str(staged)))
+
+
 def copier(folder, staged, remote=None):
     """What Tune calls after each event of a run."""
-    copy = SnapshotCopy(folder, remote)
-    trial = SimpleNamespace(storage=SimpleNamespace(experiment_driver_staging_path=str(staged)))
+    copy, own = SnapshotCopy(folder, remote), (trial_of(staged),)
 
-    def step(trials=(trial,)) -> None:
+    def step(trials=own) -> None:
         copy._next_look = 0.0
         copy.on_step_end(1, list(trials))
 
@@ -83,7 +84,6 @@ def test_without_trials_nothing_is_copied(tmp_path, staged):
 
 def test_copies_take_a_twentieth_of_the_time(folder, staged, monkeypatch):
     copy, now = SnapshotCopy(folder), [100.0]
-    trial = SimpleNamespace(storage=SimpleNamespace(experiment_driver_staging_path=str(staged)))
     monkeypatch.setattr(snapshots.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(snapshots, "keep_copy", lambda *_: now.append(now.pop() + 2.0))
     looks = []
@@ -91,18 +91,16 @@ def test_copies_take_a_twentieth_of_the_time(folder, staged, monkeypatch):
         now[0] = max(now[0], float(second))
         before = now[0]
         os.utime(staged / NAMES[0], ns=(next(CLOCK),) * 2)
-        copy.on_step_end(1, [trial])
+        copy.on_step_end(1, [trial_of(staged)])
         looks += [before] if now[0] > before else []
     assert looks == [100.0, 142.0, 184.0]
 
 
-def test_a_store_gets_the_copy_too(tmp_path, staged):
-    (tmp_path / "copies" / "run").mkdir(parents=True)
-    (tmp_path / "store").mkdir()
-    store = SubTreeFileSystem(str(tmp_path / "store"), LocalFileSystem())
-    remote = Remote("s3://bucket/results", store, "results", tmp_path / "copies")
+def test_a_store_gets_the_copy_too(tmp_path, staged, remote):
+    run = remote.copies / "run"
+    run.mkdir()
     write_snapshot(staged, '{"number": 1}')
-    copier(tmp_path / "copies" / "run", staged, remote)()
+    copier(run, staged, remote)()
     assert copied(tmp_path / "store" / "results" / "run") == dict.fromkeys(NAMES, '{"number": 1}')
 
 
