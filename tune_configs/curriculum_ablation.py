@@ -1,8 +1,9 @@
-"""Are structured curricula needed, and are they enough? Each part left out by itself, ten seeds, a third of the steps.
+"""Is a structured curriculum needed, and is it enough, where taxes are announced? Ten seeds, a third of the env steps.
 
-With discretion and with an announced schedule; then the whole curriculum against none of it in economies that are
-harder to bring to life. One seed after the other, so that an interrupted sweep holds whole comparisons;
-`python -m analysis.solutions` tabulates it.
+The whole curriculum, each part of it left out, and none of it; then the whole against none in economies that are
+harder to bring to life. `curriculum_ablation_discretion` asks the same where the planner chooses as it goes. One seed
+after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons; `python -m analysis.solutions`
+tabulates it.
 """
 
 from typing import Any
@@ -12,41 +13,42 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep
 
 SEEDS = tuple(range(10))
 ENV_STEPS = 160_000
-PARTS = ("staged_training", "annealed_ranges", "annealed_labor_disutility", "annealed_entropy")
-NOTHING: dict[str, Any] = {f"curriculum.{part}": False for part in PARTS}
-LOW_ENTROPY = {"curriculum.final_entropy_coeff": dict.fromkeys(GROUPS, 0.01), "curriculum.cooled_entropy_coeff": None}
+WITHOUT: dict[str, dict[str, Any]] = {
+    "staged_training": {"curriculum.staged_training": False},
+    "annealed_ranges": {"curriculum.annealed_ranges": False},
+    "annealed_labor_disutility": {"curriculum.annealed_labor_disutility": False},
+    "annealed_entropy": {"curriculum.annealed_entropy": False},
+    "annealed_debt_penalty": {"curriculum.annealed_debt_penalty": False},
+    "cooled_entropy": {"curriculum.cooled_entropy_coeff": None},
+}
+"""Each part of the curriculum, and the settings that leave it out."""
+
+NOTHING = {key: value for settings in WITHOUT.values() for key, value in settings.items()}
 CURRICULA: dict[str, dict[str, Any]] = {
     "full": {},
-    **{f"without_{part}": {f"curriculum.{part}": False} for part in PARTS},
+    **{f"without_{part}": settings for part, settings in WITHOUT.items()},
     "nothing": NOTHING,
-    "nothing_low_entropy": NOTHING | LOW_ENTROPY,
+    "nothing_low_entropy": {**NOTHING, "curriculum.final_entropy_coeff": dict.fromkeys(GROUPS, 0.01)},
 }
-MODES = {"schedule": Planner(mode="schedule"), "discretion": Planner()}
 
+SCHEDULE = {"planner": Planner(mode="schedule").model_dump()}
 HARDER: dict[str, dict[str, Any]] = {
     "high_taxes": {"planner": Planner(mode="fixed", rates=((0.6, 0.6),)).model_dump()},
-    "closed": {"planner": Planner(mode="schedule").model_dump(), "economy.export_market": False},
-    "hard_work": {"planner": Planner(mode="schedule").model_dump(), "economy.labor_disutility": 0.02},
+    "closed": {**SCHEDULE, "economy.export_market": False},
+    "hard_work": {**SCHEDULE, "economy.labor_disutility": 0.02},
 }
 """Economies in which plain learning may fail: by whom taxes are decided, and what else is different."""
 
-BASE = ExperimentConfig().with_values({"curriculum.total_env_steps": ENV_STEPS})
+CELLS = {f"schedule_{name}": {**SCHEDULE, **settings} for name, settings in CURRICULA.items()} | {
+    f"{economy}_{name}": {**setting, **CURRICULA[name]}
+    for economy, setting in HARDER.items()
+    for name in ("full", "nothing")
+}
 
 SWEEP = Sweep(
     experiments=tuple(
-        BASE.replace(name=name, seed=seed).with_values(values)
+        ExperimentConfig(name=name, seed=seed).with_values({"curriculum.total_env_steps": ENV_STEPS, **settings})
         for seed in SEEDS
-        for name, values in {
-            **{
-                f"{mode}_{curriculum}": {"planner": planner.model_dump(), **values}
-                for mode, planner in MODES.items()
-                for curriculum, values in CURRICULA.items()
-            },
-            **{
-                f"{economy}_{curriculum}": {**setting, **CURRICULA[curriculum]}
-                for economy, setting in HARDER.items()
-                for curriculum in ("full", "nothing")
-            },
-        }.items()
+        for name, settings in CELLS.items()
     )
 )

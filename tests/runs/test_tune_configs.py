@@ -26,7 +26,7 @@ from rbc_rllib.settings import ConfigError
 from tests.small import SMALL
 
 NAMES = ["quickstart", "smoke", "tax_baselines", "total_welfare", "closed_economy", "curriculum_search"]
-NAMES += ["equilibrium_study", "curriculum_ablation", "optuna_search", "population"]
+NAMES += ["equilibrium_study", "curriculum_ablation", "curriculum_ablation_discretion", "optuna_search", "population"]
 SEARCHES = ["curriculum_search", "optuna_search", "population"]
 
 
