@@ -45,7 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
         "name", nargs="?", default="quickstart", help="a module of tune_configs/ (default: quickstart)"
     )
     command.add_argument("--only", nargs="+", metavar="EXPERIMENT", help="experiments of it by name (default: all)")
-    command.add_argument("--at-once", type=int, metavar="N", help="trials (default: as many as there is room for)")
+    command.add_argument(
+        "--at-once", type=int, metavar="N", help="trials, in the sweep's order (default: as many as there is room for)"
+    )
     options = command.parse_args(arguments)
     with refused(command):
         sweep = find_sweep(options.name).with_values(parse_assignments(options.set))

@@ -1,6 +1,6 @@
 """The closed economy, without an export market: discretion, and announced constant and scheduled taxes, five seeds.
 
-Consumer welfare; one seed after the other, so that an interrupted sweep holds whole comparisons.
+Consumer welfare; one seed after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons.
 """
 
 from rbc_rllib.economy import EconomyParameters, Planner

@@ -1,7 +1,8 @@
 """What brings learned policies closer to an equilibrium, with discretion and with an announced schedule: three seeds.
 
 Each treatment changes one thing of how agents learn; followers are asked in the end what leaving would gain them. One
-seed after the other, so that an interrupted sweep holds whole comparisons; `python -m analysis.solutions` tabulates it.
+seed after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons; `python -m
+analysis.solutions` tabulates it.
 """
 
 from typing import Any

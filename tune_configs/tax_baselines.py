@@ -3,7 +3,8 @@
 A planner with discretion, one who announces a constant pair of rates, one who announces a schedule; fixed pairs of an
 income and a corporate rate: income untaxed (the best ones), and the paper's, which tax both alike. All are announced
 but discretion, and phased in by the same ramp; consumers and firms learn against them with the same budget. One seed
-after the other, so that an interrupted sweep holds whole comparisons: first of the main treatments, then of the others.
+after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons: first of the main treatments,
+then of the others.
 """
 
 from rbc_rllib.economy import Planner
