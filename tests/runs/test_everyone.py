@@ -21,25 +21,32 @@ from tests.runs.test_best_response import GAMES
 from tests.runs.trials import trained, untrained
 from tests.small import SMALL
 
+ALONE = {
+    "firm": GAMES["firm_1"].with_values({"economy.initial_capital": (5000.0, 10000.0)}),
+    "consumer": GAMES["consumer_1"].with_values({"economy.labor_disutility_pareto_shape": 1.0}),
+}
+"""Two agents who differ: in capital, and in how much they mind work."""
+
 
 @pytest.mark.usefixtures("ray_on_this_machine")
-def test_one_training_finds_the_exact_gain_of_every_firm(tmp_path):
-    game = GAMES["firm_1"].with_values({"economy.initial_capital": (5000.0, 10000.0)})
+@pytest.mark.parametrize("group", ALONE)
+def test_one_training_finds_the_exact_gain_of_every_agent(group, tmp_path):
+    game = ALONE[group]
     run = trained(game, tmp_path / "runs" / "run")
     (checkpoint,) = find_checkpoints(run)
-    (experiment,) = best_responses(run, ["each_firm"], [checkpoint], seeds=1, iterations=60, episodes=512).experiments
-    learned = trained(experiment, tmp_path / "responses" / "response")
-    response = response_in(load_networks(learned / "checkpoint_000000", experiment), "firm_0")
+    (asked,) = best_responses(run, [f"each_{group}"], [checkpoint], seeds=1, iterations=60, episodes=512).experiments
+    learned = trained(asked, tmp_path / "responses" / "response")
+    response = response_in(load_networks(learned / "checkpoint_000000", asked), f"{group}_0")
     judge(tmp_path, [learned])
     (gain,) = json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]
     final, frozen = final_game(game, checkpoint), load_networks(checkpoint, game)
-    for firm in ("firm_0", "firm_1"):
-        reward, best = exact_values(final, frozen, firm)
-        reached, _ = exact_values(final, frozen, firm, response)
+    for agent in (f"{group}_0", f"{group}_1"):
+        reward, best = exact_values(final, frozen, agent)
+        reached, _ = exact_values(final, frozen, agent, response)
         assert best > reward
-        assert reached - reward >= 0.95 * (best - reward), firm
-        assert gain["alone"]["agents"][firm]["low"] <= 1.05 * (reached - reward)
-        assert gain["alone"]["agents"][firm]["high"] >= 0.95 * (reached - reward)
+        assert reached - reward >= 0.95 * (best - reward), agent
+        assert gain["alone"]["agents"][agent]["low"] <= 1.05 * (reached - reward)
+        assert gain["alone"]["agents"][agent]["high"] >= 0.95 * (reached - reward)
     assert gain["gain"]["mean"] == pytest.approx(np.mean([g["mean"] for g in gain["alone"]["agents"].values()]))
 
 
