@@ -200,16 +200,17 @@ def draw_gains(solutions: Sequence[Solutions], ax: Axes) -> None:
 
 
 def solutions_figure(solutions: Sequence[Solutions]) -> Figure:
-    """Rewards beside gains, a line a treatment."""
-    figure = new_figure(12, 1.6 + 0.5 * len(solutions))
-    left, right = figure.subplots(1, 2, sharey=True)
-    draw_rewards(solutions, left)
-    draw_gains(solutions, right)
-    for ax in (left, right):
+    """Rewards, and where followers were asked gains beside them; a line a treatment."""
+    asked = any(each.gain(deviator) for each in solutions for deviator in FOLLOWERS)
+    panels = [draw_rewards, draw_gains] if asked else [draw_rewards]
+    figure = new_figure(12 if asked else 8, 1.6 + 0.4 * len(solutions))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for draw, ax in zip(panels, axes, strict=True):
+        draw(solutions, ax)
         ax.grid(axis="x", color="0.92", linewidth=0.8)
-    left.set_yticks(range(len(solutions)), [each.name for each in solutions])
-    left.set_ylim(len(solutions) - 0.5, -0.5)
-    right.tick_params(labelleft=False)
+        ax.tick_params(labelleft=ax is axes[0])
+    axes[0].set_yticks(range(len(solutions)), [each.name for each in solutions])
+    axes[0].set_ylim(len(solutions) - 0.5, -0.5)
     return figure
 
 
