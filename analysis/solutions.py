@@ -58,6 +58,11 @@ class Solutions:
         gains = [gain.mean for trial in self.living if (gain := percent_gain(trial, deviator))]
         return t_interval(gains) if gains else None
 
+    @property
+    def asked(self) -> bool:
+        """Whether any follower's gain is known."""
+        return any(self.gain(deviator) for deviator in FOLLOWERS)
+
     def temperature(self, deviator: str) -> Interval | None:
         """What of that the frozen policies themselves gain with less noise."""
         return self._of_records(deviator, lambda gain: (gain.get("temperature") or {}).get("mean"))
@@ -133,7 +138,7 @@ def gains_table(solutions: Sequence[Solutions]) -> str:
     """One row a treatment whose followers were asked: mean gains, the largest one of a single agent, temperature."""
     lines = []
     for each in solutions:
-        if not any(each.gain(deviator) for deviator in FOLLOWERS):
+        if not each.asked:
             continue
         cells = []
         for deviator in FOLLOWERS:
@@ -201,7 +206,7 @@ def draw_gains(solutions: Sequence[Solutions], ax: Axes) -> None:
 
 def solutions_figure(solutions: Sequence[Solutions]) -> Figure:
     """Rewards, and where followers were asked gains beside them; a line a treatment."""
-    asked = any(each.gain(deviator) for each in solutions for deviator in FOLLOWERS)
+    asked = any(each.asked for each in solutions)
     panels = [draw_rewards, draw_gains] if asked else [draw_rewards]
     figure = new_figure(12 if asked else 8, 1.6 + 0.4 * len(solutions))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
