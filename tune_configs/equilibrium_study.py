@@ -1,7 +1,7 @@
 """What brings learned policies closer to an equilibrium, with discretion and with an announced schedule: three seeds.
 
-Each treatment changes one thing of how agents learn; followers are asked in the end what leaving would gain them. One
-seed after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons; `python -m
+Each treatment changes one thing of how agents learn, or two; followers are asked in the end what leaving would gain
+them. One seed after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons; `python -m
 analysis.solutions` tabulates it.
 """
 
@@ -16,6 +16,10 @@ TREATMENTS: dict[str, dict[str, Any]] = {
     "default": {},
     "not_cooled": {"curriculum.cooled_entropy_coeff": None},
     "cold": {"curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS, 0.005)},
+    "cold_and_longer": {
+        "curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS, 0.005),
+        "curriculum.total_env_steps": 720_000,
+    },
     "averaged": {"refinement.weight_average": 0.99},
     "own_advantages": {"refinement.own_advantages_from": 0.6},
     "magnet": {"refinement.magnet_coeff": 0.05},
@@ -30,4 +34,5 @@ SWEEP = Sweep(
         for name, values in TREATMENTS.items()
     ),
     deviators=("firm", "consumer", "each_firm", "each_consumer"),
+    deviation_iterations=75,
 )
