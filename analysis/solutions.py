@@ -12,10 +12,11 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -78,8 +79,10 @@ class Solutions:
 
     @property
     def alive_after(self) -> Interval:
-        """The share of training after which the economies of the living were never trivial again."""
-        return t_interval([alive_after(trial) for trial in self.living])
+        """The share of training after which the economies of the living were never trivial again, with the part of its
+        Student t interval that a share can have."""
+        after = t_interval([alive_after(trial) for trial in self.living])
+        return replace(after, low=np.clip(after.low, 0, 1), high=np.clip(after.high, 0, 1))
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
@@ -134,22 +137,24 @@ def living_table(solutions: Sequence[Solutions]) -> str:
     return markdown(lines)
 
 
-def gains_table(solutions: Sequence[Solutions]) -> str:
-    """One row a treatment whose followers were asked: mean gains, the largest one of a single agent, temperature."""
-    lines = []
-    for each in solutions:
-        if not each.asked:
-            continue
-        cells = []
-        for deviator in FOLLOWERS:
-            cells.append(_percent(each.gain(deviator)))
-            if deviator.startswith("each"):
-                cells += [_percent(each.largest(deviator)), _percent(each.temperature(deviator))]
-        lines.append([each.name, *cells])
-    head = ["gains at least, %"]
-    for deviator, words in FOLLOWERS.items():
-        head += [words, *(["the largest", "temperature"] if deviator.startswith("each") else [])]
-    return markdown([head, *lines]) if lines else ""
+def gains_table(solutions: Sequence[Solutions], group: str) -> str:
+    """One row a treatment some of whose followers were asked: what single ones of the group gain in the mean, what the
+    one gains that gains most, and what all together; each mean with what of it is temperature."""
+    single, together = f"each_{group}", group
+    head = [FOLLOWERS[single], "temperature", "the largest", FOLLOWERS[together], "temperature"]
+    lines = [
+        [
+            each.name,
+            _percent(each.gain(single)),
+            _percent(each.temperature(single)),
+            _percent(each.largest(single)),
+            _percent(each.gain(together)),
+            _percent(each.temperature(together)),
+        ]
+        for each in solutions
+        if each.asked
+    ]
+    return markdown([["gains at least, %", *head], *lines])
 
 
 def _percent(gain: Interval | None) -> str:
@@ -164,9 +169,9 @@ def solutions_text(solutions: Sequence[Solutions]) -> str:
         f" living seeds with their {CONFIDENCE:.0%} Student t interval; alive after: the share of training after which"
         " they were never trivial again.",
     ]
-    if gains := gains_table(solutions):
+    if any(each.asked for each in solutions):
         parts += [
-            gains,
+            *(gains_table(solutions, group) for group in ("firm", "consumer")),
             "Gains are lower bounds, by training one deviator anew while all others stay, in percent of the mean"
             " absolute reward of the group's agents; means over the living seeds that were asked, with their"
             f" {CONFIDENCE:.0%} Student t interval. The largest: of the agents asked alone. Temperature: what of the"

@@ -70,6 +70,8 @@ def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, t
     assert record["cooled"]["largest_percent"]["each_firm"]["mean"] == pytest.approx(3.0)
     assert record["plain"]["gains_percent"] == {}
     assert (tmp_path / "out" / "solutions.png").stat().st_size > 10_000
+    firms = next(line for line in text.splitlines() if line.startswith("| cooled") and "4.2" in line)
+    assert [cell.split()[0] for cell in firms.strip("| ").split("|")] == ["cooled", "2.0", "0.5", "3.0", "4.2", "1.0"]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len({line.count("|") for line in lines if "dead" in line or "plain" in line}) == 1
     unfinished = tmp_path / "unfinished"
@@ -86,6 +88,16 @@ def test_an_economy_is_alive_from_when_it_is_never_trivial_again(study):
     assert alive_after(trial) == pytest.approx(0.6)
     object.__setattr__(trial, "progress", curve.assign(**{"economy/trivial_share": 0.0}))
     assert alive_after(trial) == 0.0
+
+
+def test_the_interval_of_when_economies_come_alive_keeps_to_shares(study):
+    cooled, _ = solutions_of(load_trials(study))
+    for trial, shares in zip(cooled.trials, ([0.0, 0.0], [1.0, 0.0]), strict=True):
+        curve = pandas.DataFrame({"env_steps": [10, 100], "economy/trivial_share": shares})
+        object.__setattr__(trial, "progress", curve)
+    after = cooled.alive_after
+    assert (after.mean, after.low) == (pytest.approx(0.05), 0.0)
+    assert after.high > 0.5
 
 
 @pytest.mark.parametrize(("hits", "count", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634)])
