@@ -12,14 +12,12 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep
 
 SEEDS = (0, 1, 2)
 MODES = ("schedule", "discretion")
+COLD: dict[str, Any] = {"curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS, 0.005)}
 TREATMENTS: dict[str, dict[str, Any]] = {
     "default": {},
     "not_cooled": {"curriculum.cooled_entropy_coeff": None},
-    "cold": {"curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS, 0.005)},
-    "cold_and_longer": {
-        "curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS, 0.005),
-        "curriculum.total_env_steps": 720_000,
-    },
+    "cold": COLD,
+    "cold_and_longer": {**COLD, "curriculum.total_env_steps": 720_000},
     "averaged": {"refinement.weight_average": 0.99},
     "own_advantages": {"refinement.own_advantages_from": 0.6},
     "magnet": {"refinement.magnet_coeff": 0.05},
