@@ -291,13 +291,13 @@ class ExperimentConfig(Settings):
         for key, value in values.items():
             *path, last = key.split(".")
             inner, held = nested, self
-            kind: type[Settings] = type(self)
             for depth, part in enumerate(path):
-                _check_key(kind, part, ".".join(path[: depth + 1]), value)
-                kind = _settings_of(kind, part, key, value)
+                _check_key(held, part, ".".join(path[: depth + 1]), value)
                 held = getattr(held, part)
+                if not isinstance(held, Settings):
+                    raise ConfigError(key, value, f"{part} is a value and holds no keys", f"write {part}=... instead")
                 inner = inner.setdefault(part, held.model_dump(exclude_unset=True))
-            _check_key(kind, last, key, value)
+            _check_key(held, last, key, value)
             inner[last] = value
         return type(self)(**nested)
 
@@ -384,14 +384,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     return values
 
 
-def _check_key(settings: type[Settings], part: str, key: str, value: Any) -> None:
-    if part not in settings.model_fields:
-        keys = ", ".join(settings.model_fields)
+def _check_key(settings: Settings, part: str, key: str, value: Any) -> None:
+    if part not in type(settings).model_fields:
+        keys = ", ".join(type(settings).model_fields)
         raise ConfigError(key, value, "there is no such key", f"the keys there are {keys}")
-
-
-def _settings_of(settings: type[Settings], part: str, key: str, value: Any) -> type[Settings]:
-    kind = settings.model_fields[part].annotation
-    if not (isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)):
-        raise ConfigError(key, value, f"{part} is a value and holds no keys", f"write {part}=... instead")
-    return kind  # type: ignore[return-value]

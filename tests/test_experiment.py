@@ -32,6 +32,7 @@ CHANGED = ExperimentConfig(
         ("curriculum.firm_range_end", 0.15),
         ("curriculum.staged_training", False),
         ("curriculum.final_entropy_coeff.planner", 0.2),
+        ("curriculum.cooled_entropy_coeff.consumer", 0.001),
         ("learning.learning_rate.planner", 1e-5),
         ("learning.reward_scale.firm", 3.0),
         ("learning.trained_consumers", None),
@@ -78,6 +79,7 @@ def test_several_keys_change_together():
         ("learning.learning_rate.planner.x", "learning.learning_rate.planner.x", "holds no keys", "planner=..."),
         ("seed.x", "seed.x", "seed is a value and holds no keys", "write seed=..."),
         ("learning.trained_consumers.x", "learning.trained_consumers.x", "holds no keys", "trained_consumers=..."),
+        ("deviation.group", "deviation.group", "holds no keys", "deviation=..."),
         ("learning.hidden_sizes.0", "learning.hidden_sizes.0", "holds no keys", "hidden_sizes=..."),
     ],
 )

@@ -1,6 +1,6 @@
-"""What brings learned policies closer to an equilibrium, with discretion and with an announced schedule: three seeds.
+"""What brings learned policies closer to an equilibrium, with announced plans and with discretion: three seeds.
 
-Each treatment changes one thing of how agents learn, or two; followers are asked in the end what leaving would gain
+Each treatment changes one thing of how agents learn, or a few; followers are asked in the end what leaving would gain
 them. One seed after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons; `python -m
 analysis.solutions` tabulates it.
 """
@@ -11,17 +11,24 @@ from rbc_rllib.economy import GROUPS, Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 
 SEEDS = (0, 1, 2)
-MODES = ("schedule", "discretion")
+MODES = ("schedule", "constant", "discretion")
 COLD: dict[str, Any] = {"curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS, 0.005)}
+AVERAGED: dict[str, Any] = {"refinement.weight_average": 0.99}
+MAGNET: dict[str, Any] = {"refinement.magnet_coeff": 0.05}
+LARGE_BATCHES: dict[str, Any] = {"refinement.batch_growth": 4}
 TREATMENTS: dict[str, dict[str, Any]] = {
     "default": {},
     "not_cooled": {"curriculum.cooled_entropy_coeff": None},
     "cold": COLD,
     "cold_and_longer": {**COLD, "curriculum.total_env_steps": 720_000},
-    "averaged": {"refinement.weight_average": 0.99},
+    "averaged": AVERAGED,
     "own_advantages": {"refinement.own_advantages_from": 0.6},
-    "magnet": {"refinement.magnet_coeff": 0.05},
-    "large_batches": {"refinement.batch_growth": 4},
+    "magnet": MAGNET,
+    "large_batches": LARGE_BATCHES,
+    "averaged_and_cooler_consumers": {**AVERAGED, "curriculum.cooled_entropy_coeff.consumer": 0.01},
+    "averaged_and_cold": {**AVERAGED, **COLD},
+    "averaged_magnet_and_cold": {**AVERAGED, **MAGNET, **COLD},
+    "large_batches_and_cold": {**LARGE_BATCHES, **COLD},
 }
 
 SWEEP = Sweep(
