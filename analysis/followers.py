@@ -35,30 +35,23 @@ def percent_gain(trial: Trial, deviator: str) -> Interval | None:
 
 
 def followers_table(trials: Sequence[Trial]) -> str:
-    """One row a follower who was asked in any of the trials, one column a trial; Markdown."""
-    gains = {trial.label: follower_gains(trial) for trial in trials}
-    lines = [["gains at least, % of the group's mean absolute reward", *gains]]
-    for deviator, words in FOLLOWERS.items():
-        if any(deviator in own for own in gains.values()):
-            cells = [bounded(percent_gain(trial, deviator), "{:.1f}".format) for trial in trials]
-            lines.append([words, *cells])
+    """One row a trial, one column a follower who was asked in any of them; Markdown."""
+    asked = [name for name in FOLLOWERS if any(name in follower_gains(trial) for trial in trials)]
+    lines = [["gains at least, % of the group's mean absolute reward", *(FOLLOWERS[name] for name in asked)]]
+    for trial in trials:
+        lines.append([trial.label, *(bounded(percent_gain(trial, name), "{:.1f}".format) for name in asked)])
     return markdown(lines)
 
 
 def followers_words(trials: Sequence[Trial]) -> str:
-    """What the table says, for somebody who sees it for the first time."""
+    """How to read the table, for somebody who sees it for the first time."""
     asked = [trial for trial in trials if follower_gains(trial)]
     if not asked:
         return "Nobody was asked what leaving the learned policies would gain."
-    sentences = [
+    words = (
         "Is anybody better off by leaving? In an equilibrium nobody is. Here one agent at a time (or a group) trained"
         " anew while all others kept their policies: what it found is a lower bound of what there is to gain, so a"
         " small number is a good sign and no proof."
-    ]
-    for trial in asked:
-        known = {name: percent_gain(trial, name) for name in FOLLOWERS}
-        found = [f"{FOLLOWERS[name]} {gain.mean:.1f}%" for name, gain in known.items() if gain is not None]
-        dead = " (the economy is trivial: small gains say nothing there)" if verdict(trial) == "trivial" else ""
-        if found:
-            sentences.append(f"{trial.label}: {listed(found)}{dead}.")
-    return " ".join(sentences)
+    )
+    dead = [trial.label for trial in asked if verdict(trial) == "trivial"]
+    return words + (f" Gains say nothing where the economy is trivial: {listed(dead)}." if dead else "")

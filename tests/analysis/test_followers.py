@@ -34,7 +34,7 @@ def write_gains(trial: Path, solutions: list[dict[str, float]], text: str | None
 
 
 def row(table: str, name: str) -> list[str]:
-    (line,) = [line for line in table.splitlines() if line.startswith(f"| {name} ")]
+    (line,) = [line for line in table.splitlines() if line.startswith(f"| {name}")]
     return [cell.strip() for cell in line.split("|")[2:-1]]
 
 
@@ -56,19 +56,19 @@ def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
         follower_gains(load_trial(trial))
 
 
-def test_the_table_has_a_row_for_everybody_who_was_asked(tmp_path: Path) -> None:
+def test_the_table_has_a_row_for_every_trial(tmp_path: Path) -> None:
     one = write_trial(tmp_path / "main", "schedule", 0, LIVING)
     other = write_trial(tmp_path / "main", "discretion", 0, DEAD)
     write_gains(one, [{"each_firm": 1.25, "each_consumer": 0.5}])
     write_gains(other, [{"each_firm": 70.0}])
     trials = [load_trial(one), load_trial(other)]
     table = followers_table(trials)
-    assert row(table, "a single firm") == ["1.2 [0.8, 1.8]", "70.0 [69.5, 70.5]"]
-    assert row(table, "a single consumer") == ["0.5 [0.0, 1.0]", "-"]
-    assert "together" not in table
+    assert row(table, "gains at least") == ["a single firm", "a single consumer"]
+    assert row(table, "schedule, seed 0") == ["1.2 [0.8, 1.8]", "0.5 [0.0, 1.0]"]
+    assert row(table, "discretion, seed 0") == ["70.0 [69.5, 70.5]", "-"]
     words = followers_words(trials)
-    assert "schedule, seed 0: a single firm 1.2% and a single consumer 0.5%." in words
-    assert "discretion, seed 0: a single firm 70.0% (the economy is trivial: small gains say nothing there)." in words
+    assert words.endswith("no proof. Gains say nothing where the economy is trivial: discretion, seed 0.")
+    assert followers_words(trials[:1]).endswith("no proof.")
 
 
 def test_without_an_answer_nothing_is_claimed(tmp_path: Path) -> None:
