@@ -16,7 +16,7 @@ WIDE = 5  # more treatments than this become the rows of the printed table
 
 def comparison_table(trials: Sequence[Trial]) -> pandas.DataFrame:
     """One row a treatment: `seeds`, `trivial_seeds`, `unfinished`, `source` and, for every quantity, its mean over
-    seeds with the 95% bootstrap interval in `<quantity>_low` and `<quantity>_high` (NaN below two seeds).
+    seeds with the 95% Student t interval in `<quantity>_low` and `<quantity>_high` (NaN below two seeds).
 
     `source` says whether the numbers come from held-out evaluation or, where no trial of the treatment is finished,
     from the last 5% of the training progress. `seeds` counts those behind the numbers, `unfinished` all trials

@@ -17,7 +17,7 @@ BOOTSTRAP_SEED = 0  # the same numbers give the same interval at every call
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over samples with its bootstrap interval; the bounds are NaN for fewer than two samples."""
+    """A mean over samples and its bounds, which are NaN for fewer than two samples."""
 
     mean: float
     low: float

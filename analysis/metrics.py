@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy
 
-from analysis.intervals import BOOTSTRAP_SEED, Interval, mean_interval
+from analysis.intervals import Interval, t_interval
 from analysis.results import Trial
 from rbc_rllib.economy.indicators import TRIVIAL_FROM
 
@@ -76,5 +76,5 @@ def seed_values(trials: Sequence[Trial], name: str) -> numpy.ndarray:
 
 
 def over_seeds(trials: Sequence[Trial], name: str) -> Interval:
-    """Mean and bootstrap interval of an indicator over the seeds of one treatment; the same at every call."""
-    return mean_interval(seed_values(trials, name), numpy.random.default_rng(BOOTSTRAP_SEED))
+    """Mean of an indicator over the seeds of one treatment with its 95% Student t interval."""
+    return t_interval(seed_values(trials, name))

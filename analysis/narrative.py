@@ -15,7 +15,6 @@ from analysis.writing import count, listed, numbered, plan_words
 from rbc_rllib.economy.indicators import TRIVIAL_SHARE, potential_output
 
 COMPARED = ("consumer_reward", "firm_reward")
-FEW_SEEDS = 10  # below: intervals are called too narrow
 
 
 def narrative(trials: Sequence[Trial]) -> str:
@@ -200,12 +199,8 @@ def _overlap(interval: Interval, best: Interval, name: str) -> str:
 
 def _caution(alive: dict[str, list[Trial]]) -> str:
     fewest = min(len(seeds(trials)) for trials in alive.values())
-    text = "Intervals are 95% bootstrap intervals of the mean over seeds"
-    if fewest < FEW_SEEDS:
-        text += "; over this few seeds they are too narrow: read a difference as a lead, not as proven"
-    if fewest < 2:
-        text += ", and a single seed says nothing about chance"
-    return text + "."
+    alone = ", and a single seed says nothing about chance" if fewest < 2 else ""
+    return f"Intervals are 95% Student t intervals over seeds{alone}."
 
 
 def _welfare_note(alive: dict[str, list[Trial]]) -> str:

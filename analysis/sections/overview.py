@@ -9,7 +9,7 @@ from analysis.quantities import QUANTITIES
 from analysis.study import Study
 
 CAPTION = (
-    "Means a quarter over whole episodes and over seeds, trivial ones included; [low, high] is the 95% bootstrap"
+    "Means a quarter over whole episodes and over seeds, trivial ones included; [low, high] is the 95% Student t"
     " interval over seeds. Prices and wages count the first quarter too, in which they are given; tax rates do not."
 )
 

@@ -99,7 +99,9 @@ def test_the_table_has_means_and_intervals_by_treatment(tmp_path: Path) -> None:
     assert table["unfinished"].tolist() == [1, 0, 1, 1]
     assert table["source"].tolist() == ["evaluation", "evaluation", "none", "training"]
     assert table.loc["full", "consumer_reward"] == pytest.approx(3.0)
-    assert (table.loc["full", "consumer_reward_low"], table.loc["full", "consumer_reward_high"]) == (1.0, 6.0)
+    half = 4.3027 * 7**0.5 / 3**0.5  # t(2), standard deviation
+    assert table.loc["full", "consumer_reward_low"] == pytest.approx(3 - half, rel=1e-4)
+    assert table.loc["full", "consumer_reward_high"] == pytest.approx(3 + half, rel=1e-4)
     assert table.loc["half", "trivial_share"] == 0.5
     assert table.loc["half", "firm_reward"] == 45_000
     assert table.loc[["new", "running"], [f"{q.name}_low" for q in QUANTITIES]].isna().all(axis=None)
@@ -116,15 +118,15 @@ def test_a_row_does_not_depend_on_the_other_treatments(tmp_path: Path) -> None:
 
 
 def test_few_treatments_are_columns_of_the_printed_table_and_many_are_rows(tmp_path: Path) -> None:
-    write_trial(tmp_path, "full", 0, LIVING | {"consumer_reward": 1.0, "firm_reward": -1234.5})
+    write_trial(tmp_path, "full", 0, LIVING | {"consumer_reward": 1.0, "firm_reward": 89_000})
     write_trial(tmp_path, "full", 1, LIVING | {"consumer_reward": 2.0})
     lines = markdown_table(comparison_table(load_trials(tmp_path))).splitlines()
     assert len({len(line) for line in lines}) == 1
     cells = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in lines}
     assert cells["seeds"] == "2"
     assert cells["numbers from"] == "evaluation"
-    assert cells["consumer reward (utility a quarter)"] == "1.50 [1.00, 2.00]"
-    assert cells["firm reward (money a quarter)"] == "44,383 [-1,234, 90,000]"
+    assert cells["consumer reward (utility a quarter)"] == "1.50 [-4.85, 7.85]"
+    assert cells["firm reward (money a quarter)"] == "89,500 [83,147, 95,853]"
     assert cells["corporate tax (share)"] == "80% [80%, 80%]"
 
     for letter in "abcde":

@@ -58,6 +58,7 @@ def experiment(tmp_path: Path) -> Path:
     folder = tmp_path / "paper"
     write_trial(folder, "full", 0, DEAD, rollout=True)
     write_trial(folder, "full", 1, LIVING, rollout=True)
+    write_trial(folder, "full", 2, LIVING, rollout=True)
     write_trial(folder, "low_entropy", 0, DEAD)
     write_trial(folder, "running", 0, LIVING, iterations=10, evaluated=False)
     return folder
@@ -85,7 +86,7 @@ def test_a_report_goes_where_it_is_told_and_leaves_the_results_alone(experiment:
     for image in (tmp_path / "out").rglob("*.png"):
         assert imread(image).std() > 0.02, image
     table = pandas.read_csv(tmp_path / "out" / "report" / "overview.csv", index_col="treatment")
-    assert table.loc["full", "consumer_reward"] == pytest.approx(1.25)
+    assert table.loc["full", "consumer_reward"] == pytest.approx(5 / 3)
     assert "**low_entropy** (1 seed, held-out evaluation). Nobody works: the solution is trivial" in text
     assert "Unfinished, without a held-out evaluation: seed 0 after 16,000 of 160,000 env steps." in text
 
