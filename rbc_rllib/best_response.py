@@ -78,21 +78,23 @@ def best_responses(
         if value is not None and value < 1:
             raise ConfigError(name, value, "it must be at least 1", "leave it out to get the default")
     iterations = iterations or max(1, round(DEFAULT_SHARE_OF_TRAINING * experiment.num_iterations))
+    steps = iterations * experiment.with_values(values or {}).env_steps_per_iteration
     return Sweep(
         tuple(
             final_game(experiment, checkpoint, iterations, plan_is_open=deviator == "planner")
             .replace(
-                name="-".join([_short(deviator), checkpoint.name, *_named(start)]),
+                name="-".join([_short(deviator), checkpoint.name, *_unusual(deviation)]),
                 seed=seed,
-                deviation=Deviation(checkpoint=str(checkpoint.absolute()), deviator=deviator, start=start),
+                deviation=deviation,
                 evaluation_episodes=episodes,
                 # So many are kept: how the gain grows with the length of the training, and the best of them.
                 iterations_per_checkpoint=-(-iterations // KEPT_CHECKPOINTS),
             )
-            .with_values(values or {})
+            .with_values((values or {}) | {"curriculum.total_env_steps": steps})
             for checkpoint in checkpoints
             for deviator in deviators
             for start in starts or [FROZEN]
+            for deviation in [Deviation(checkpoint=str(checkpoint.absolute()), deviator=deviator, start=start)]
             for seed in range(seeds)
         )
     )
@@ -126,7 +128,9 @@ def find_starts(trial: Path, names: list[str]) -> list[str]:
     for name in names:
         start = name
         if name not in (FROZEN, SCRATCH):
-            ExperimentConfig.of_trial(Path(name))
+            if not (Path(name) / "config.json").is_file():
+                rule = "it must be frozen, scratch or the folder of another run"
+                raise ConfigError("--starts", name, rule, "name a trial, results/<experiment>/<trial>")
             checkpoint = newest_checkpoint(Path(name))
             check_fit(checkpoint, experiment)
             start = str(checkpoint.absolute())
@@ -143,9 +147,9 @@ def _short(deviator: str) -> str:
     return f"{deviator[:LONGEST_NAME]}-{hashlib.sha256(deviator.encode()).hexdigest()[:8]}"
 
 
-def _named(start: str) -> list[str]:
-    """What of a start is part of a trial's name: nothing for the usual one, or the other run's name."""
-    return [] if start == FROZEN else [start if start == SCRATCH else Path(start).parent.name]
+def _unusual(deviation: Deviation) -> list[str]:
+    """What of where a deviator starts is part of its trial's name."""
+    return [] if deviation.start == FROZEN else [deviation.start_name]
 
 
 def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options: RunOptions = RunOptions()) -> str:

@@ -5,6 +5,8 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -127,6 +129,11 @@ class Deviation(Leaving):
     checkpoint: str  # its folder
     start: str = FROZEN  # or scratch, or the folder of another run's checkpoint, whose policy the deviator starts with
 
+    @property
+    def start_name(self) -> str:
+        """`frozen`, `scratch`, or the other run's name, with that of its experiment."""
+        return self.start if self.start in (FROZEN, SCRATCH) else "-".join(Path(self.start).parts[-3:-1])
+
     def start_of(self, policy: str) -> str | None:
         """The checkpoint with whose weights `policy` starts; None: untrained."""
         if policy != self.policy or self.start == FROZEN:
@@ -194,16 +201,14 @@ class ExperimentConfig(Settings):
         pool = self.refinement.pool
         leaving: dict[str, Leaving] = {f"refinement.pool.{number}": member for number, member in enumerate(pool)}
         leaving |= {"deviation": self.deviation} if self.deviation else {}
-        parts: dict[str, Any] = {"planner": self.planner, "curriculum": self.curriculum, **leaving}
-        for key, part in parts.items():
+        parts: dict[str, Planner | Curriculum] = {"planner": self.planner, "curriculum": self.curriculum}
+        checks = {key: partial(part.fits, self.economy) for key, part in parts.items()}
+        checks |= {key: partial(self.check_leaving, who) for key, who in leaving.items()}
+        for key, check in checks.items():
             try:
-                part.fits(self.economy)
+                check()
             except ConfigError as error:
                 raise error.below(key) from None
-        for key, who in leaving.items():
-            if who.group == "planner" and not self.planner.learns:
-                rule = "the planner of this experiment follows fixed tax rates and chooses nothing"
-                raise ConfigError(f"{key}.deviator", "planner", rule, "take consumer or firm")
         if self.deviation and (pool or self.start):
             rule = "everybody else plays the policies of deviation.checkpoint alone, and the deviator starts there"
             raise ConfigError("deviation", self.deviation.deviator, rule, "leave out refinement.pool and start")
@@ -222,6 +227,13 @@ class ExperimentConfig(Settings):
             rule = f"of the {own} economies of each runner, that is none, and nobody would meet the pool"
             raise ConfigError("refinement.pool_share", share, rule, f"take at least {1 / own:.3g}")
         return self
+
+    def check_leaving(self, who: Leaving) -> None:
+        """Raise `ConfigError` where nobody who learns here has that name."""
+        who.fits(self.economy)
+        if who.group == "planner" and not self.planner.learns:
+            rule = "the planner of this experiment follows fixed tax rates and chooses nothing"
+            raise ConfigError("deviator", "planner", rule, "take consumer or firm")
 
     @property
     def policies(self) -> dict[str, str]:
@@ -254,10 +266,14 @@ class ExperimentConfig(Settings):
         return self.learning.economies_per_update * self.economy.episode_length
 
     @property
+    def env_steps_per_iteration(self) -> int:
+        """Between two reports."""
+        return self.env_steps_per_update * self.learning.updates_per_iteration
+
+    @property
     def num_iterations(self) -> int:
         """Training iterations until `curriculum.total_env_steps`."""
-        per_iteration = self.env_steps_per_update * self.learning.updates_per_iteration
-        return -(-self.curriculum.total_env_steps // per_iteration)
+        return -(-self.curriculum.total_env_steps // self.env_steps_per_iteration)
 
     @classmethod
     def of_trial(cls, trial: Path) -> Self:
@@ -319,7 +335,7 @@ class Sweep:
     deviation_iterations: int = 40  # a short training: what it finds is a lower bound
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` without an experiment, and where two have one name and seed."""
+        """Raise `ConfigError` without an experiment, where two have one name and seed, or a deviator is nobody."""
         if not self.experiments:
             raise ConfigError("experiments", (), "a sweep needs at least one experiment", "give it one")
         names = [(experiment.name, experiment.seed) for experiment in self.experiments]
@@ -330,6 +346,11 @@ class Sweep:
         if "seed" in self.search_space:
             rule = "a seed repeats a configuration and is no dimension of a search"
             raise ConfigError("search_space", "seed", rule, "give one experiment for each seed")
+        for experiment, deviator in product(self.experiments, self.deviators):
+            experiment.check_leaving(Leaving(deviator=deviator))
+        if self.deviation_iterations < 1:
+            rule, fix = "it must be at least 1", "leave it out to get the default"
+            raise ConfigError("deviation_iterations", self.deviation_iterations, rule, fix)
         if self.search:
             self._check_search(self.search)
 

@@ -38,7 +38,7 @@ def responses_to(
     trial: Path, original: ExperimentConfig, deviators: Sequence[str], iterations: int, episodes: int
 ) -> Sweep:
     """The trainings of best responses to the newest policies of `trial`, as fast as to those of the `original` run."""
-    values = {"learning.learning_rate": deviators_rates(original)}
+    values = {f"learning.{name}": rates for name, rates in deviators_rates(original.learning).items()}
     return best_responses(trial, list(deviators), [newest_checkpoint(trial)], 1, iterations, episodes, values=values)
 
 
@@ -96,8 +96,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = command.parse_args(arguments)
     quiet()
     with refused(command):
-        if options.rounds < 1:
-            raise ConfigError("--rounds", options.rounds, "it must be at least 1", "the literature takes 3 to 5")
+        for name, value, fix in (
+            ("--rounds", options.rounds, "the literature takes 3 to 5"),
+            ("--iterations", options.iterations, "leave it out to get the default"),
+        ):
+            if value is not None and value < 1:
+                raise ConfigError(name, value, "it must be at least 1", fix)
         original, how = options.run.absolute(), run_options(options)
         experiment = ExperimentConfig.of_trial(original)
         check_fit(newest_checkpoint(original), experiment)

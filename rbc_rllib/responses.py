@@ -18,7 +18,7 @@ from analysis.figures import save
 from analysis.gains import Gain, Solution, measure_each, measure_gain, table, words
 from analysis.gains_figure import gains_figure
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.experiment import FROZEN, SCRATCH, Deviation, ExperimentConfig
+from rbc_rllib.experiment import Deviation, ExperimentConfig
 from rbc_rllib.play.spaces import agent_names
 from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, training_state
 from rbc_rllib.training.deviations import SCORE, Asked, FrozenGame, Response
@@ -30,7 +30,8 @@ Member = tuple[Path, ExperimentConfig]
 class Learned:
     """A response that was learned in so many iterations."""
 
-    experiment: ExperimentConfig
+    start: str
+    seed: int
     iterations: int
     response: Response
 
@@ -39,12 +40,13 @@ def learned_by(members: list[Member], asked: Asked) -> list[Learned]:
     """What `members` have learned, one for each start and seed, at each of their checkpoints."""
     found = []
     for path, experiment in members:
-        per_iteration = experiment.env_steps_per_update * experiment.learning.updates_per_iteration
+        assert experiment.deviation is not None
+        start = experiment.deviation.start_name
         for checkpoint in checkpoints_in(path):
-            iterations = training_state(checkpoint).env_steps // per_iteration
-            name = f"from {start_name(experiment)}, after {iterations} iterations"
+            iterations = training_state(checkpoint).env_steps // experiment.env_steps_per_iteration
+            name = f"from {start}, after {iterations} iterations"
             response = asked.response(name, load_networks(checkpoint, experiment))
-            found.append(Learned(experiment, iterations, response))
+            found.append(Learned(start, experiment.seed, iterations, response))
     return found
 
 
@@ -52,8 +54,8 @@ def gain_of(deviator: str, members: list[Member], asked: Asked) -> Gain:
     """What the deviator gains by the best responses that `members` have learned, with what of that is noise."""
     still, learned = asked.cooled(), learned_by(members, asked)
     best = {
-        seed: max([*(each.response for each in learned if each.experiment.seed == seed), *still], key=SCORE)
-        for seed in sorted({each.experiment.seed for each in learned})
+        seed: max([*(each.response for each in learned if each.seed == seed), *still], key=SCORE)
+        for seed in sorted({each.seed for each in learned})
     }
     before, group = asked.rewards(asked.frozen.held_out), asked.deviation.group
     played = {id(each): asked.play(each.networks) for each in best.values()}
@@ -94,18 +96,11 @@ def curve(learned: list[Learned]) -> dict[str, tuple[tuple[int, float], ...]]:
     """By start: how the gain on validation episodes, mean over seeds, grows with the iterations."""
     gains: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for each in learned:
-        gains[start_name(each.experiment)][each.iterations].append(float(each.response.gains.mean()))
+        gains[each.start][each.iterations].append(float(each.response.gains.mean()))
     return {
         start: tuple((length, float(np.mean(values))) for length, values in sorted(lengths.items()))
         for start, lengths in gains.items()
     }
-
-
-def start_name(experiment: ExperimentConfig) -> str:
-    """Where its deviator started: `frozen`, `scratch`, or the other run's name."""
-    assert experiment.deviation is not None
-    start = experiment.deviation.start
-    return start if start in (FROZEN, SCRATCH) else Path(start).parent.name
 
 
 def judge(folder: Path, finished: list[Path]) -> str:

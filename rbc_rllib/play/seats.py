@@ -133,11 +133,12 @@ def seats_of(
     modules: Mapping[str, GroupModule],
     economy: VectorEconomy,
     greedy: bool = False,
+    played: int = 0,
 ) -> list[Seat]:
     """The seats of an experiment in `economy`, in which `modules` act by policy.
 
-    Agents that deviate by themselves leave their group's seat for one of their own. Where tax rates are given, nobody
-    sits for the planner.
+    Agents that deviate by themselves leave their group's seat for one of their own; where each does so alone, those
+    whose turn it is after `played` economies. Where tax rates are given, nobody sits for the planner.
     """
     deviation, num_envs, sizes = experiment.deviation, economy.num_envs, group_sizes(experiment.economy)
     seats: list[Seat] = []
@@ -145,7 +146,7 @@ def seats_of(
         agents = None
         if deviation and deviation.policy == DEVIATOR and group == deviation.group:
             own, size = deviation.agents, sizes[group]
-            agents = in_every_economy(own, num_envs) if own else one_by_one(size, num_envs, few_of(size))
+            agents = in_every_economy(own, num_envs) if own else one_by_one(size, num_envs, few_of(size), played)
             if policy != DEVIATOR:
                 agents = others(size, agents)
         if agents is None or agents.shape[1]:
@@ -161,10 +162,10 @@ def in_every_economy(agents: Collection[int], num_envs: int) -> Tensor:
     return torch.tensor(sorted(agents)).expand(num_envs, -1)
 
 
-def one_by_one(group_size: int, num_envs: int, at_once: int = 1) -> Tensor:
-    """`[E, at_once]` Agent e mod K in economy e, so that all agents of a group get their turn in one batch; or the
-    next few."""
-    return torch.arange(num_envs * at_once).view(num_envs, at_once) % group_size
+def one_by_one(group_size: int, num_envs: int, at_once: int = 1, played: int = 0) -> Tensor:
+    """`[E, at_once]` Agent e mod K in economy e, or the next few; counted on from the `played` economies before, so
+    that each agent of a group gets equally many turns."""
+    return torch.arange(played * at_once, (played + num_envs) * at_once).view(num_envs, at_once) % group_size
 
 
 def few_of(group_size: int) -> int:

@@ -22,9 +22,7 @@ def algorithm_config(experiment: ExperimentConfig, callbacks: list[Any] | None =
     _configure(config, experiment, callbacks, experiment.economy.episode_length)
     config.environment(env_config={"num_envs": learning.economies_per_update // runners, **_env_config(experiment)})
     # Several updates between two reports: Tune's and RLlib's cost of a report is shared by them.
-    config.reporting(
-        min_sample_timesteps_per_iteration=experiment.env_steps_per_update * learning.updates_per_iteration
-    )
+    config.reporting(min_sample_timesteps_per_iteration=experiment.env_steps_per_iteration)
     return config
 
 

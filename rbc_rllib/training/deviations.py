@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.experiment import Deviation, ExperimentConfig
+from rbc_rllib.experiment import Deviation, ExperimentConfig, Learning, Refinement
 from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule, PlanModule, cooled, untrained_modules
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
@@ -30,9 +31,12 @@ VALIDATION_EPISODES = 64
 Networks = dict[str, GroupModule]
 
 
-def deviators_rates(experiment: ExperimentConfig) -> dict[str, float]:
-    """With which deviators from policies of `experiment` start to learn, by group."""
-    return {group: DEVIATORS_LEARNING_RATE * rate for group, rate in experiment.learning.learning_rate}
+def deviators_rates(learning: Learning) -> dict[str, Any]:
+    """With which deviators from policies of a run start to learn, as settings of `learning`."""
+    return {
+        "learning_rate": {group: DEVIATORS_LEARNING_RATE * rate for group, rate in learning.learning_rate},
+        "plan_learning_rate": DEVIATORS_LEARNING_RATE * learning.plan_learning_rate,
+    }
 
 
 def final_game(
@@ -40,23 +44,21 @@ def final_game(
 ) -> ExperimentConfig:
     """The experiment in the last stage of its curriculum, for `iterations`: whole menus, the full disutility of labor,
     the no-Ponzi penalty that the checkpoint was trained with, half the learning rates, an entropy bonus that falls
-    to 0, and no pool.
+    to 0, and nothing of its refinement, so that deviators from any run try equally hard.
 
     A planner who announces keeps to its plan, unless `plan_is_open` since it is the planner who learns.
     """
     penalty_increase = training_state(checkpoint).penalty_increase
-    per_iteration = experiment.env_steps_per_update * experiment.learning.updates_per_iteration
-    learning = experiment.learning
     curriculum = experiment.curriculum if plan_is_open else experiment.curriculum.replace(**PLAN_IS_SETTLED)
     return experiment.replace(
         start=None,
-        refinement=experiment.refinement.replace(pool=()),
+        refinement=Refinement(),
         economy=experiment.economy.replace(
             penalty_coefficient=experiment.economy.penalty_coefficient + penalty_increase
         ),
-        learning=learning.replace(learning_rate=deviators_rates(experiment)),
+        learning=experiment.learning.replace(**deviators_rates(experiment.learning)),
         curriculum=curriculum.replace(
-            total_env_steps=iterations * per_iteration,
+            total_env_steps=iterations * experiment.env_steps_per_iteration,
             staged_training=False,
             annealed_ranges=False,
             annealed_labor_disutility=False,

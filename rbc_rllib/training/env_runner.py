@@ -108,10 +108,10 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         own = {policy: spaces[group] for policy, group in self.experiment.policies.items()}
         return {INPUT_ENV_SPACES: (None, None), INPUT_ENV_SINGLE_SPACES: (None, None), **own}
 
-    def seats(self, greedy: bool = False) -> list[Seat]:
-        """Who acts for whom now."""
+    def seats(self, greedy: bool = False, played: int = 0) -> list[Seat]:
+        """Who acts for whom after `played` economies, of all runners."""
         modules = {policy: self.module[policy].unwrapped() for policy in self.experiment.policies}
-        return seats_of(self.experiment, modules, self.env.economy, greedy)
+        return seats_of(self.experiment, modules, self.env.economy, greedy, played)
 
     def assert_healthy(self) -> None:
         """Whether there is something to play and somebody to play it."""
@@ -152,10 +152,13 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         remote = self.worker_index > 0 or self.config.num_learners > 0
         progress = self.experiment.curriculum.progress(env_steps or 0)
         pool = self.pool if env_steps is not None else []  # which is for training alone
+        rollouts = -(-wanted // per_rollout) * refinement.batches(progress)
+        earlier_runners = max(self.worker_index - 1, 0)
+        played = (env_steps or 0) // economy.params.episode_length + earlier_runners * rollouts * economy.num_envs
         batches = []
-        for _rollout in range(-(-wanted // per_rollout) * refinement.batches(progress)):
+        for rollout_number in range(rollouts):
             start = time.perf_counter()
-            seats = self.seats(greedy)
+            seats = self.seats(greedy, played + rollout_number * economy.num_envs)
             rollout = play(
                 economy,
                 meet_pool(seats, pool, refinement.pool_share, economy, self._generator) if pool else seats,

@@ -188,9 +188,20 @@ def test_deviators_play_the_game_in_which_training_ended(small_run):
     assert game.curriculum.at(10**9).entropy_coeff == pytest.approx(dict.fromkeys(GROUPS, 0.0))
     assert first.labor_disutility_scale == final.labor_disutility_scale == 1.0
     assert first.ranges.corporate_tax_rate == final.ranges.corporate_tax_rate
-    rates = SMALL.learning.learning_rate.model_dump()
-    assert game.learning.learning_rate.model_dump() == {group: rate / 2 for group, rate in rates.items()}
-    assert game.learning.replace(learning_rate=rates) == SMALL.learning
+    own = SMALL.learning
+    rates, halved = own.learning_rate.model_dump(), game.learning.learning_rate.model_dump()
+    assert halved == {group: rate / 2 for group, rate in rates.items()}
+    assert game.learning.plan_learning_rate == own.plan_learning_rate / 2
+    assert game.learning.replace(learning_rate=rates, plan_learning_rate=own.plan_learning_rate) == own
+
+
+def test_deviators_from_any_run_try_equally_hard(small_run):
+    """Whatever was done to bring the run's policies together does not hold back who leaves them."""
+    (checkpoint,) = find_checkpoints(small_run)
+    refined = SMALL.with_values(
+        {"refinement": {"weight_average": 0.9, "magnet_coeff": 0.1, "batch_growth": 4, "own_advantages_from": 0.0}}
+    )
+    assert final_game(refined, checkpoint) == final_game(SMALL, checkpoint)
 
 
 # The command
@@ -259,7 +270,7 @@ def test_a_deviator_starts_where_it_is_told(small_run, tmp_path):
     assert [each.name for each in sweep.experiments] == [
         "firm_0-checkpoint_000000",
         "firm_0-checkpoint_000000-scratch",
-        "firm_0-checkpoint_000000-run",
+        "firm_0-checkpoint_000000-other-run",
     ]
     expected, own = hashes_in(checkpoint), []
     for experiment in sweep.experiments:
@@ -276,8 +287,9 @@ def test_a_deviator_starts_where_it_is_told(small_run, tmp_path):
 def test_a_start_that_does_not_fit_is_refused(small_run, tmp_path):
     wider = untrained(SMALL.with_values({"learning.hidden_sizes": (16, 16)}), tmp_path / "wider" / "run")
     for names in (["frozen", "frozen"], ["cold"], [str(wider)]):
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError) as refusal:
             find_starts(small_run, names)
+        assert refusal.value.key == "--starts" or names == [str(wider)]
 
 
 def test_what_is_set_for_a_deviator_is_how_it_learns_and_nothing_else(small_run):
@@ -289,6 +301,9 @@ def test_what_is_set_for_a_deviator_is_how_it_learns_and_nothing_else(small_run)
     (experiment,) = best_responses(small_run, ["firm"], [checkpoint], 1, 2, values=values).experiments
     assert experiment.learning.num_epochs == 3
     assert experiment.curriculum.at(0).entropy_coeff["firm"] == 0.2
+    for batches in ({"learning.economies_per_update": 16}, {"learning.updates_per_iteration": 1}):
+        (experiment,) = best_responses(small_run, ["firm"], [checkpoint], 1, 6, values=batches).experiments
+        assert experiment.num_iterations == 6
     for key in ("economy.crra", "seed", "curriculum.total_env_steps", "learning.hidden_sizes", "planner.mode"):
         with pytest.raises(ConfigError, match=key):
             best_responses(small_run, ["firm"], [checkpoint], 1, 2, values={key: 1})

@@ -1,6 +1,7 @@
 """Every agent of a group asked alone, in one training: against exact solutions, and who sits where."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from analysis.gains import Solution, measure_each, table, words
 from rbc_rllib.best_response import best_responses, final_game, find_checkpoints
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig
+from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import few_of, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.responses import judge
@@ -18,7 +20,7 @@ from rbc_rllib.training.checkpoints import load_networks
 from tests.exact import exact_values, response_in
 from tests.play.networks import build_modules
 from tests.runs.test_best_response import GAMES
-from tests.runs.trials import trained, untrained
+from tests.runs.trials import trained, trial_of, untrained
 from tests.small import SMALL
 
 ALONE = {
@@ -67,6 +69,28 @@ def test_others_deviate_in_every_economy_until_all_have(group, size, few):
     assert own[DEVIATOR].shape == (24, few)
     assert set(own[DEVIATOR].flatten().tolist()) == set(range(size))
     assert torch.equal(torch.cat([own[DEVIATOR], own[group]], 1).sort(1).values, torch.arange(size).expand(24, -1))
+
+
+def test_everybody_gets_equally_many_turns_from_several_runners(tmp_path, monkeypatch):
+    """Two runners of 8 economies and 3 firms, in three batches: 16 turns each, though no runner's 8 are a multiple."""
+    run = untrained(SMALL, tmp_path / "run")
+    (asked,) = best_responses(run, ["each_firm"], find_checkpoints(run), seeds=1, iterations=1).experiments
+    turns: Counter[int] = Counter()
+
+    def watched(economy, seats, *arguments, **settings):
+        (own,) = [seat.agents for seat in seats if seat.policy == DEVIATOR]
+        turns.update(own.flatten().tolist())
+        return play(economy, seats, *arguments, **settings)
+
+    monkeypatch.setattr("rbc_rllib.training.env_runner.play", watched)
+    trial = trial_of(asked)
+    runner = trial.env_runner
+    for batch in range(3):
+        for runner.worker_index in (1, 2):
+            runner.sample(env_steps=batch * 2 * asked.env_steps_per_update)
+    trial.stop()
+    assert asked.learning.economies_per_update == 8
+    assert turns == {0: 16, 1: 16, 2: 16}
 
 
 def test_frozen_policies_gain_nothing_and_agents_are_judged_one_by_one(tmp_path):

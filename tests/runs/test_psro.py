@@ -8,6 +8,7 @@ from rbc_rllib.best_response import find_checkpoints
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.psro import next_policies, pool_of, responses_to
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
+from rbc_rllib.training.deviations import final_game
 from tests.exact import exact_values
 from tests.runs.commands import finish, rows, start
 from tests.runs.test_best_response import TINY
@@ -32,7 +33,7 @@ def test_a_round_brings_exact_gains_down(tmp_path):
     assert all(0 <= after[who] < 0.5 * before[who] for who in before), (before, after)
 
 
-def test_policies_go_on_in_the_game_in_which_training_ended(small_run):
+def test_policies_go_on_in_the_game_in_which_training_ended(small_run, tmp_path):
     (checkpoint,) = find_checkpoints(small_run)
     original = ExperimentConfig.of_trial(small_run)
     (asked,) = responses_to(small_run, original, ["each_firm"], iterations=2, episodes=8).experiments
@@ -41,15 +42,19 @@ def test_policies_go_on_in_the_game_in_which_training_ended(small_run):
     assert going_on.start == str(checkpoint)
     assert [member.deviator for member in going_on.refinement.pool] == ["each_firm"]
     assert going_on.economy == asked.economy
-    assert going_on.learning.learning_rate == asked.learning.learning_rate
+    assert going_on.learning == asked.learning
     assert going_on.num_iterations == 3
     first, last = going_on.curriculum.at(0), original.curriculum.final()
     assert first.entropy_coeff == going_on.curriculum.final().entropy_coeff == last.entropy_coeff
     assert first.trainable_groups == last.trainable_groups
     # Whoever leaves these policies meets them alone.
-    (again,) = responses_to(small_run, going_on, ["each_firm"], iterations=2, episodes=8).experiments
+    again = final_game(going_on, checkpoint)
     assert again.refinement.pool == ()
     assert again.start is None
+    # And whoever learns in a later round does so as fast as in the first.
+    later = untrained(going_on, tmp_path / "later")
+    (asked_later,) = responses_to(later, original, ["each_firm"], iterations=2, episodes=8).experiments
+    assert asked_later.learning == asked.learning
 
 
 @pytest.mark.slow

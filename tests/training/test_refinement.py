@@ -158,3 +158,12 @@ def test_own_advantages_begin_when_they_are_told():
     refinement = Refinement(own_advantages_from=0.4)
     assert [refinement.own_advantages(progress) for progress in (0.0, 0.39, 0.4, 1.0)] == [False, False, True, True]
     assert not Refinement().own_advantages(1.0)
+    trial, spreads = trial_of(EVERYONE.with_values({"refinement.own_advantages_from": 0.4})), []
+    for share in (0.3, 0.5):
+        (batch,) = trial.env_runner.sample(env_steps=round(share * EVERYONE.curriculum.total_env_steps))
+        advantages = batch.policy_batches["firm"][Postprocessing.ADVANTAGES]
+        spreads.append(advantages.std(0, correction=0).tolist())
+    trial.stop()
+    before, after = spreads
+    assert after == pytest.approx([1] * len(after), rel=1e-4)
+    assert before != pytest.approx([1] * len(before), rel=1e-2)
