@@ -20,12 +20,21 @@ FOLLOWERS = {
 def follower_gains(trial: Trial) -> dict[str, dict[str, Any]]:
     """The record of each follower's gain, by deviator, at the last checkpoint that `best_response` asked about; empty
     where it has not been run with results beside the trial's experiment."""
+    answers = _answers(trial)
+    gains = answers["solutions"][-1]["gains"] if answers else []
+    return {gain["deviator"]: gain for gain in gains if gain["deviator"] in FOLLOWERS}
+
+
+def how_asked(trial: Trial) -> str | None:
+    """How long deviators trained and on how much they were judged, in words; None where nobody was asked."""
+    answers = _answers(trial)
+    return f"{answers['iterations']} iterations, {answers['held_out_episodes']} held-out episodes" if answers else None
+
+
+def _answers(trial: Trial) -> dict[str, Any] | None:
     folder = trial.path.absolute()
     path = folder.parents[1] / f"best_response-{folder.parent.name}-{folder.name}" / "best_response.json"
-    if not path.is_file():
-        return {}
-    gains = read_json(path)["solutions"][-1]["gains"]
-    return {gain["deviator"]: gain for gain in gains if gain["deviator"] in FOLLOWERS}
+    return read_json(path) if path.is_file() else None
 
 
 def percent_gain(trial: Trial, deviator: str) -> Interval | None:
@@ -49,9 +58,9 @@ def followers_words(trials: Sequence[Trial]) -> str:
     if not asked:
         return "Nobody was asked what leaving the learned policies would gain."
     words = (
-        "Is anybody better off by leaving? In an equilibrium nobody is. Here one agent at a time (or a group) trained"
-        " anew while all others kept their policies: what it found is a lower bound of what there is to gain, so a"
-        " small number is a good sign and no proof."
+        "Is anybody better off by leaving? In an equilibrium nobody is. Here single agents (or a group) went on"
+        " learning while all others kept their policies: what they found is a lower bound of what there is to gain, so"
+        " a small number is a good sign and no proof."
     )
     dead = [trial.label for trial in asked if verdict(trial) == "trivial"]
     return words + (f" Gains say nothing where the economy is trivial: {listed(dead)}." if dead else "")

@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import COLORS, colors, new_figure, save, tidy
-from analysis.followers import FOLLOWERS, follower_gains, percent_gain
+from analysis.followers import FOLLOWERS, follower_gains, how_asked, percent_gain
 from analysis.intervals import CONFIDENCE, Interval, bounded, proportion_interval, t_interval
 from analysis.metrics import indicator, verdict
 from analysis.quantities import BY_NAME
@@ -60,9 +60,9 @@ class Solutions:
         return t_interval(gains) if gains else None
 
     @property
-    def asked(self) -> bool:
-        """Whether any follower's gain is known."""
-        return any(self.gain(deviator) for deviator in FOLLOWERS)
+    def asked(self) -> tuple[Trial, ...]:
+        """Of the living, those of whom any follower's gain is known."""
+        return tuple(trial for trial in self.living if follower_gains(trial))
 
     def temperature(self, deviator: str) -> Interval | None:
         """What of that the frozen policies themselves gain with less noise."""
@@ -141,10 +141,11 @@ def gains_table(solutions: Sequence[Solutions], group: str) -> str:
     """One row a treatment some of whose followers were asked: what single ones of the group gain in the mean, what the
     one gains that gains most, and what all together; each mean with what of it is temperature."""
     single, together = f"each_{group}", group
-    head = [FOLLOWERS[single], "temperature", "the largest", FOLLOWERS[together], "temperature"]
+    head = ["seeds", FOLLOWERS[single], "temperature", "the largest", FOLLOWERS[together], "temperature"]
     lines = [
         [
             each.name,
+            str(len(each.asked)),
             _percent(each.gain(single)),
             _percent(each.temperature(single)),
             _percent(each.largest(single)),
@@ -169,13 +170,15 @@ def solutions_text(solutions: Sequence[Solutions]) -> str:
         f" living seeds with their {CONFIDENCE:.0%} Student t interval; alive after: the share of training after which"
         " they were never trivial again.",
     ]
-    if any(each.asked for each in solutions):
+    ways = sorted({str(how_asked(trial)) for each in solutions for trial in each.asked})
+    if ways:
         parts += [
             *(gains_table(solutions, group) for group in ("firm", "consumer")),
-            "Gains are lower bounds, by training one deviator anew while all others stay, in percent of the mean"
+            "Gains are lower bounds, of deviators who went on learning while all others stayed, in percent of the mean"
             " absolute reward of the group's agents; means over the living seeds that were asked, with their"
-            f" {CONFIDENCE:.0%} Student t interval. The largest: of the agents asked alone. Temperature: what of the"
-            " mean gain the policies have by acting with less noise.",
+            f" {CONFIDENCE:.0%} Student t interval. The largest: of the agents asked alone, chosen on other episodes,"
+            " so that it may lie below the mean. Temperature: what of the mean gain the policies have by acting with"
+            f" less noise. Deviators had {'; others '.join(ways)}.",
         ]
     return "\n\n".join(parts)
 

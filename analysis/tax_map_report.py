@@ -76,9 +76,8 @@ def _best_text(tax_map: TaxMap) -> list[str]:
         words = f"{best.agreeing} of {count(len(tax_map.seeds), 'seed')}", "yes" if best.trivial else "no"
         lines.append([best.definition, cell_name(best.rates), *values, *words])
         subject = f"{best.definition.capitalize()} welfare is highest at {cell_name(best.rates)}"
-        close = (
-            f"{len(best.rivals)} of the {len(cells(tax_map.params)) - 1} other cells are not distinguishable from it"
-        )
+        others = len(cells(tax_map.params)) - 1
+        close = f"{others - len(best.rivals)} of the {others} other cells are distinguishably lower, each by itself"
         sentences.append(f"- {subject}{', which is trivial: no success' if best.trivial else ''}; {close}.")
     luck = (
         "- A best cell owes part of its lead to luck on the seeds that chose it. *Chosen on other seeds* is free of it:"

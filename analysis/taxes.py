@@ -214,7 +214,8 @@ class Comparison:
 
         d_s = learned_s - fixed_s(r_s), where r_s is the rate with the highest mean welfare over the shared seeds
         without s. So no seed's luck raises the rate that it is judged on. Choosing on one seed less finds the best
-        rate a little less often, which favours learned taxes. The d_s are not quite independent, as their choices share
+        rate a little less often, which favours learned taxes, and more so where two rates tie: the lower one of them is
+        at seed s, the higher is its mean over the others. The d_s are not quite independent, as their choices share
         seeds: the t interval, which takes them as independent, is an approximation.
         """
         shared, rivals = self.shared_seeds(learned), self.rivals(learned)

@@ -80,13 +80,17 @@ def treatment_table(comparison: Comparison) -> str:
 
 
 def gains_table(comparison: Comparison) -> str:
-    """One row a treatment whose followers were asked what leaving would gain them; empty where none were."""
+    """One row a treatment whose followers were asked what leaving would gain them, and of how many of its seeds; empty
+    where none were."""
     lines = []
     for each in comparison.treatments:
         gains = [each.follower_gain(deviator) for deviator in FOLLOWERS]
-        if any(gains):
-            lines.append([each.name, *(PERCENT.text(g.mean, g.low, g.high) if g else "-" for g in gains)])
-    return markdown([["gains at least, % of mean absolute reward", *FOLLOWERS.values()], *lines]) if lines else ""
+        if known := [gain for gain in gains if gain]:
+            asked = str(max(gain.count for gain in known))
+            lines.append([each.name, asked, *(PERCENT.text(g.mean, g.low, g.high) if g else "-" for g in gains)])
+    return (
+        markdown([["gains at least, % of mean absolute reward", "seeds", *FOLLOWERS.values()], *lines]) if lines else ""
+    )
 
 
 def commitment_words(comparison: Comparison, learned: Treatment) -> list[str]:
@@ -180,8 +184,9 @@ def _note(comparison: Comparison) -> str:
         f" seeds, trivial runs included; [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds, which takes"
         " them for draws from a normal distribution. Tax rates are means over the quarters after the first.",
         "No taxes count as a fixed rate of 0. For each seed, the best fixed rate is the one with the highest mean"
-        " over the other seeds. Percentages are of |the mean welfare of the fixed rate|; the paper reports about"
-        f" {PAPER_PERCENT:+d}%.",
+        " over the other seeds; where two tie, that choice goes against the seed that is judged, in favour of learned"
+        " taxes, and what holds is the comparison with each rate. Percentages are of |the mean welfare of the fixed"
+        f" rate|; the paper reports about {PAPER_PERCENT:+d}%.",
     ]
     if comparison.also_differ:
         sentences.append(f"Beware: treatments also differ in {listed(comparison.also_differ)}.")
@@ -196,9 +201,9 @@ def _note(comparison: Comparison) -> str:
 
 def _note_on_gains() -> str:
     return (
-        "Gains are what followers found who trained anew while all others kept their policies: lower bounds, in percent"
-        f" of their group's mean absolute reward, means over seeds with their {CONFIDENCE:.0%} Student t interval."
-        " In an equilibrium nobody gains."
+        "Gains are what followers found who went on learning while all others kept their policies: lower bounds, in"
+        f" percent of their group's mean absolute reward, means over seeds with their {CONFIDENCE:.0%} Student t"
+        " interval. In an equilibrium nobody gains."
     )
 
 

@@ -1,9 +1,9 @@
 """Is a structured curriculum needed, and is it enough, where taxes are announced? Ten seeds, a third of the env steps.
 
 The whole curriculum, each part of it left out, and none of it; then the whole against none in economies that are
-harder to bring to life. `curriculum_ablation_discretion` asks the same where the planner chooses as it goes. One seed
-after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons; `python -m analysis.solutions`
-tabulates it.
+harder to bring to life. Plans settle in all of them. `curriculum_ablation_discretion` asks the same where the planner
+chooses as it goes. One seed after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons;
+`python -m analysis.solutions` tabulates it.
 """
 
 from typing import Any

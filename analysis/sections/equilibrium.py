@@ -36,7 +36,7 @@ def section(study: Study) -> Section:
         )
         parts.append(Table("gains_by_treatment", caption, *frames))
     caption = (
-        "The same run by run, a quarter (and an agent): what a policy gains that was learned anew while all others"
+        "The same run by run, a quarter (and an agent): what a policy gains that went on learning while all others"
         " stayed. [low, high] is the 95% bootstrap interval over held-out episodes and the deviator's seeds."
     )
     parts.append(Table("gains", caption, *run_frames(study.answers)))

@@ -39,7 +39,9 @@ def study(tmp_path):
             gains = [gain("firm", 8.0 + seed, 2.0), gain("each_firm", 4.0, 1.0, {"firm_0": 2.0, "firm_1": 6.0})]
             answers = tmp_path / f"best_response-study-{trial.name}"
             answers.mkdir()
-            (answers / "best_response.json").write_text(json.dumps({"solutions": [{"gains": gains}]}))
+            (answers / "best_response.json").write_text(
+                json.dumps({"iterations": 75, "held_out_episodes": 64, "solutions": [{"gains": gains}]})
+            )
     return folder
 
 
@@ -71,7 +73,16 @@ def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, t
     assert record["plain"]["gains_percent"] == {}
     assert (tmp_path / "out" / "solutions.png").stat().st_size > 10_000
     firms = next(line for line in text.splitlines() if line.startswith("| cooled") and "4.2" in line)
-    assert [cell.split()[0] for cell in firms.strip("| ").split("|")] == ["cooled", "2.0", "0.5", "3.0", "4.2", "1.0"]
+    assert [cell.split()[0] for cell in firms.strip("| ").split("|")] == [
+        "cooled",
+        "2",
+        "2.0",
+        "0.5",
+        "3.0",
+        "4.2",
+        "1.0",
+    ]
+    assert "Deviators had 75 iterations, 64 held-out episodes." in text
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len({line.count("|") for line in lines if "dead" in line or "plain" in line}) == 1
     unfinished = tmp_path / "unfinished"
