@@ -15,8 +15,8 @@ group alone, in one training: in each economy of a batch others of them deviate,
 Agents that deviate `--together` are a cartel: each is rewarded with their mean. The best of what was learned is chosen
 on validation episodes, frozen policies and best responses are then judged on the same held-out episodes. Prints a table
 with what it says in words, and writes `best_response.json` (every agent by name), `best_response.md` and
-`best_response.png`, all into `results/best_response-<experiment>-<trial>/`. Gains are lower bounds: a better response
-than the one that was learned may exist.
+`best_response.png`, all into `results/best_response-<experiment>-<trial>/`; another question about the same run needs
+another `--results`. Gains are lower bounds: a better response than the one that was learned may exist.
 """
 
 import hashlib

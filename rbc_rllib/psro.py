@@ -8,10 +8,11 @@
 Policy-space response oracles (Lanctot et al., 2017), begun with the newest policies of a run. In a round, deviators
 learn best responses to the newest policies, as `best_response` has them do; what they end with joins the pool. Then all
 policies go on learning from where they are, in the last stage of the run's curriculum, with half its learning rates and
-its last entropy bonus; in a share of the economies of each batch, one member of the pool acts for its agents. After the
-last round deviators are asked once more. Prints what `best_response` says of each round's policies, and in the end a
-table of the gains by round, which is `psro.md` in `results/psro-<experiment>-<trial>/`; the trainings of a round are in
-folders of their own there. What is finished already is not trained again.
+its last entropy bonus (an announced plan is settled and stays); in a share of the economies of each batch, one member
+of the pool acts for its agents. After the last round deviators are asked once more. Prints what `best_response` says of
+each round's policies, and in the end a table of the gains by round, which is `psro.md` in
+`results/psro-<experiment>-<trial>/`; the trainings of a round are in folders of their own there. What is finished
+already is not trained again.
 """
 
 from collections.abc import Callable, Sequence

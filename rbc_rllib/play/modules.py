@@ -11,6 +11,7 @@ from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
+from rbc_rllib.curriculum import SETTLED
 from rbc_rllib.economy.planner import Rates
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.distribution import FORBIDDEN, MultiHeadCategorical, head_sizes_of
@@ -111,9 +112,14 @@ class PlanModule(GroupModule):
         return observation["private"]
 
     def logits(self, observation: dict[str, Tensor], embeddings: Tensor) -> Tensor:
-        """Logits `[..., rates * rates]`, income-major; those that `action_mask` forbids are `FORBIDDEN`."""
+        """Logits `[..., rates * rates]`, income-major; those that `action_mask` forbids are `FORBIDDEN`.
+
+        Those of a settled page have no gradient: with no chance left, it would be one of rounding errors.
+        """
         income, corporate = embeddings @ self.income, embeddings @ self.corporate
-        return self.masked((income.unsqueeze(-1) + corporate.unsqueeze(-2)).flatten(-2), observation)
+        logits = (income.unsqueeze(-1) + corporate.unsqueeze(-2)).flatten(-2)
+        settled = embeddings.amax(-1, keepdim=True) >= SETTLED
+        return self.masked(torch.where(settled, logits.detach(), logits), observation)
 
     def compute_values(self, batch: dict[str, Any], embeddings: Tensor | None = None) -> Tensor:
         """The value of a plan, `[N]` or `[N, K]`."""

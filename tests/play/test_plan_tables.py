@@ -8,6 +8,7 @@ import torch
 from ray.rllib.core.columns import Columns
 from torch.testing import assert_close
 
+from rbc_rllib.curriculum import SETTLED
 from rbc_rllib.economy import Planner
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.distribution import FORBIDDEN
@@ -52,6 +53,20 @@ def test_a_tables_logits_by_hand_in_rows_of_either_kind(mode, forward):
         assert_close(values, table.value.expand(shape))
         embeddings = table.forward_train({Columns.OBS: observation})[Columns.EMBEDDINGS]
         assert torch.equal(table.compute_values({}, embeddings), values)
+
+
+def test_a_settled_page_learns_nothing_and_keeps_its_logits():
+    """Where all chance is gone, what is left of a gradient are rounding errors, which an optimizer would scale up."""
+    table = build_modules(SMALL, planner=Planner(mode="schedule"))["planner"]
+    for sharpness, learns in ((SETTLED / 2, True), (SETTLED, False)):
+        table.zero_grad()
+        seen = {Columns.OBS: {"private": torch.tensor([[1.0, 0.0, 0.0], [0.0, sharpness, 0.0]])}}
+        logits = table.forward_train(seen)[Columns.ACTION_DIST_INPUTS]
+        assert_close(logits[1], sharpness * (table.income[1][:, None] + table.corporate[1]).flatten())
+        (logits[:, 3] * torch.tensor([1.0, 2.0])).sum().backward()
+        for rates, entry in ((table.income, 0), (table.corporate, 3)):
+            assert rates.grad[0, entry] == 1.0
+            assert rates.grad[1, entry] == (2.0 * sharpness if learns else 0.0)
 
 
 def test_every_entry_of_a_table_learns_from_its_own_page():
