@@ -201,9 +201,11 @@ class ExperimentConfig(Settings):
         pool = self.refinement.pool
         leaving: dict[str, Leaving] = {f"refinement.pool.{number}": member for number, member in enumerate(pool)}
         leaving |= {"deviation": self.deviation} if self.deviation else {}
-        parts: dict[str, Planner | Curriculum] = {"planner": self.planner, "curriculum": self.curriculum}
-        checks = {key: partial(part.fits, self.economy) for key, part in parts.items()}
-        checks |= {key: partial(self.check_leaving, who) for key, who in leaving.items()}
+        checks = {
+            "planner": partial(self.planner.fits, self.economy),
+            "curriculum": partial(self.curriculum.fits, self.economy),
+            **{key: partial(self.check_leaving, who) for key, who in leaving.items()},
+        }
         for key, check in checks.items():
             try:
                 check()

@@ -7,7 +7,7 @@ import pytest
 
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import EconomyParameters, Planner
-from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig, Learning, Resources, parse_assignments
+from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig, Learning, Resources, Sweep, parse_assignments
 from rbc_rllib.settings import ConfigError, PerGroup
 
 DEFAULT = ExperimentConfig()
@@ -352,6 +352,23 @@ def test_a_planner_who_follows_fixed_taxes_cannot_deviate():
     with pytest.raises(ConfigError, match="fixed tax rates") as refusal:
         CHANGED.replace(deviation=Deviation(checkpoint="somewhere", deviator="planner"))
     assert refusal.value.key == "deviation.deviator"
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "rule"),
+    [
+        ({"deviators": ("each_firm", "firms")}, "deviator", "no such group or agent"),
+        ({"deviators": ("planner",)}, "deviator", "fixed tax rates"),
+        ({"deviators": ("firm",), "deviation_iterations": 0}, "deviation_iterations", "at least 1"),
+    ],
+)
+def test_a_sweep_refuses_what_it_could_not_ask_when_all_is_trained(settings, key, rule):
+    """CHANGED has fixed taxes, the other experiment a planner."""
+    experiments = (DEFAULT.replace(name="learned"), CHANGED)
+    assert Sweep(experiments, deviators=("firm", "each_consumer")).deviation_iterations == 40
+    with pytest.raises(ConfigError, match=rule) as refusal:
+        Sweep(experiments, **settings)
+    assert refusal.value.key == key
 
 
 def test_the_experiment_of_a_trial_is_read_from_its_folder(tmp_path):
