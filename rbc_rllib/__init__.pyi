@@ -12,11 +12,11 @@ from .economy import initial_state as initial_state
 from .economy import step as step
 from .evaluate import Evaluation as Evaluation
 from .evaluate import evaluate as evaluate
-from .experiment import Deviation as Deviation
 from .experiment import ExperimentConfig as ExperimentConfig
 from .experiment import Learning as Learning
 from .experiment import Resources as Resources
 from .experiment import Sweep as Sweep
+from .leaving import Deviation as Deviation
 from .play.env import RBCEnv as RBCEnv
 from .play.parallel import parallel_env as parallel_env
 from .play.vector_economy import VectorEconomy as VectorEconomy

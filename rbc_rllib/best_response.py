@@ -27,7 +27,8 @@ from analysis.followers import followers_table, followers_words
 from analysis.report import write_report
 from analysis.results import load_trial
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.experiment import EACH, FROZEN, SCRATCH, Deviation, ExperimentConfig, Sweep, parse_assignments
+from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
+from rbc_rllib.leaving import EACH, FROZEN, SCRATCH, Deviation
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge
 from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options

@@ -8,29 +8,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
-from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
+from rbc_rllib.leaving import DEVIATOR, Deviation, Leaving, PoolMember
 from rbc_rllib.search import AT_ONCE, Search
-from rbc_rllib.settings import ConfigError, PerGroup, PositivePerGroup, Settings
-
-DEVIATOR = "deviator"
-"""Name of the policy of agents that have left the policy of their group."""
-
-EACH = "each_"
-"""Begins the name of a deviator that is every agent of a group, each alone."""
-
-FROZEN, SCRATCH = "frozen", "scratch"
-"""Where a deviator starts: from the policy that it leaves, or from an untrained one."""
-
-Folder = Annotated[str, pydantic.AfterValidator(lambda path: str(Path(path).absolute()))]
-"""A path, which is kept from its root on: a trial trains in a folder of its own."""
+from rbc_rllib.settings import ConfigError, Folder, PerGroup, PositivePerGroup, Settings
 
 FIXED_BY_A_MEMBER = (
     "learning.algorithm",
@@ -75,76 +62,6 @@ class Resources(Settings):
     num_cpus_per_learner: PositiveFloat = 1
     array_library: Literal["auto", "numpy", "cupy"] = "auto"  # auto: CuPy on runners that own a GPU
     torch_threads: PositiveInt = 1  # in every process; more than its cores cuts throughput many times
-
-
-class Leaving(Settings):
-    """Agents who act by a policy of their own, not by that of their group."""
-
-    # A group; agents of one that deviate together, each rewarded with their mean; or every agent of a group alone, a
-    # few in each economy: such as firm, firm_3, firm_0+firm_5, each_firm.
-    deviator: str
-
-    @property
-    def group(self) -> str:
-        """The group that deviates, or the one that the deviating agents belong to."""
-        return self.deviator.removeprefix(EACH).partition("_")[0]
-
-    @property
-    def each(self) -> bool:
-        """Whether every agent of the group deviates alone, by one policy that sees who it is."""
-        return self.deviator.startswith(EACH)
-
-    @property
-    def agents(self) -> tuple[int, ...] | None:
-        """Indices of the agents that deviate in every economy; None where a whole group does, or each alone."""
-        if self.each or self.deviator == self.group:
-            return None
-        return tuple(sorted(int(name.partition("_")[2]) for name in self.deviator.split("+")))
-
-    @property
-    def policy(self) -> str:
-        """Name of the policy by which they act."""
-        return self.group if self.deviator == self.group else DEVIATOR
-
-    def fits(self, params: EconomyParameters) -> None:
-        """Raise `ConfigError` where nobody in the economy has the deviator's name."""
-        sizes = group_sizes(params)
-        names = self.deviator.split("+")
-        known = [f"{group}_{index}" for group in ("consumer", "firm") for index in range(sizes[group])]
-        if self.deviator in (*GROUPS, f"{EACH}consumer", f"{EACH}firm"):
-            return
-        if not {*names} <= {*known}:
-            rule = "this economy has no such group or agent"
-            agents = [f"{group}_0 to {group}_{sizes[group] - 1}" for group in ("consumer", "firm")]
-            fix = f"take {', '.join(GROUPS)}, each_consumer, each_firm, {' or '.join(agents)}"
-            raise ConfigError("deviator", self.deviator, rule, fix)
-        if len({*names}) < len(names) or len({name.partition("_")[0] for name in names}) > 1:
-            rule = "agents that deviate together are different ones of one group"
-            raise ConfigError("deviator", self.deviator, rule, "write e.g. firm_0+firm_5")
-
-
-class Deviation(Leaving):
-    """Who learns while everybody else plays the policies of a checkpoint for ever; set by `best_response`."""
-
-    checkpoint: str  # its folder
-    start: str = FROZEN  # or scratch, or the folder of another run's checkpoint, whose policy the deviator starts with
-
-    @property
-    def start_name(self) -> str:
-        """`frozen`, `scratch`, or the other run's name, with that of its experiment."""
-        return self.start if self.start in (FROZEN, SCRATCH) else "-".join(Path(self.start).parts[-3:-1])
-
-    def start_of(self, policy: str) -> str | None:
-        """The checkpoint with whose weights `policy` starts; None: untrained."""
-        if policy != self.policy or self.start == FROZEN:
-            return self.checkpoint
-        return None if self.start == SCRATCH else self.start
-
-
-class PoolMember(Leaving):
-    """What a deviator has learned, for others to meet."""
-
-    checkpoint: Folder  # of the deviation, in which it learned
 
 
 class Refinement(Settings):

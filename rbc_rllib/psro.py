@@ -21,7 +21,8 @@ from pathlib import Path
 from analysis.rounds import rounds_table
 from rbc_rllib.best_response import DEFAULT_EPISODES, DEFAULT_SHARE_OF_TRAINING, best_responses
 from rbc_rllib.evaluate import judge as judge_policies
-from rbc_rllib.experiment import ExperimentConfig, PoolMember, Sweep
+from rbc_rllib.experiment import ExperimentConfig, Sweep
+from rbc_rllib.leaving import PoolMember
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge as judge_responses
 from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options

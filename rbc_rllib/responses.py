@@ -18,7 +18,8 @@ from analysis.figures import save
 from analysis.gains import Gain, Solution, measure_each, measure_gain, table, words
 from analysis.gains_figure import gains_figure
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.experiment import Deviation, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import Deviation
 from rbc_rllib.play.spaces import agent_names
 from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, training_state
 from rbc_rllib.training.deviations import SCORE, Asked, FrozenGame, Response

@@ -5,6 +5,7 @@ import difflib
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
@@ -56,6 +57,10 @@ class Settings(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """A validated copy with `changes`; defaults that depend on a changed value follow it."""
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
+
+
+Folder = Annotated[str, AfterValidator(lambda path: str(Path(path).absolute()))]
+"""A path, which is kept from its root on: a trial trains in a folder of its own."""
 
 
 class PerGroup(Settings):

@@ -10,7 +10,8 @@ import torch
 from rbc_rllib.economy import GROUPS, Actions, EconomyParameters, initial_state, step
 from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.economy.observations import observe
-from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.distribution import MultiHeadCategorical
 from rbc_rllib.play.modules import GroupModule
 

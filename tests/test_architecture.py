@@ -13,7 +13,7 @@ FLOORS = (
     ("rbc_rllib.settings",),
     ("rbc_rllib.arrays",),
     ("rbc_rllib.economy",),
-    ("rbc_rllib.curriculum", "rbc_rllib.search", "analysis"),
+    ("rbc_rllib.curriculum", "rbc_rllib.leaving", "rbc_rllib.search", "analysis"),
     ("rbc_rllib.experiment",),
     ("rbc_rllib.play", "tune_configs"),
     ("rbc_rllib.training",),

@@ -7,7 +7,8 @@ import pytest
 
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import EconomyParameters, Planner
-from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig, Learning, Resources, Sweep, parse_assignments
+from rbc_rllib.experiment import ExperimentConfig, Learning, Resources, Sweep, parse_assignments
+from rbc_rllib.leaving import DEVIATOR, Deviation
 from rbc_rllib.settings import ConfigError, PerGroup
 
 DEFAULT = ExperimentConfig()

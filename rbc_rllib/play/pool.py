@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rbc_rllib.economy.actions import group_sizes
-from rbc_rllib.experiment import PoolMember
+from rbc_rllib.leaving import PoolMember
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.seats import NOBODY, Network, Seat, few_of, in_every_economy
 from rbc_rllib.play.vector_economy import VectorEconomy

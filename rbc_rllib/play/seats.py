@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.actions import group_sizes
-from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.distribution import FORBIDDEN, MultiHeadCategorical
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.vector_economy import VectorEconomy

@@ -13,7 +13,8 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from callbacks import PenaltyAnnealing, curriculum_callbacks
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.indicators import TRIVIAL_FROM
-from rbc_rllib.experiment import Deviation, ExperimentConfig, Resources
+from rbc_rllib.experiment import ExperimentConfig, Resources
+from rbc_rllib.leaving import Deviation
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.search import ASKED
 from rbc_rllib.training.algorithm import EconomyPPO

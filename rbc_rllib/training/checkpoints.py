@@ -22,7 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rbc_rllib.arrays import to_numpy
-from rbc_rllib.experiment import Deviation, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import Deviation
 from rbc_rllib.play.modules import GroupModule, untrained_modules
 from rbc_rllib.settings import ConfigError
 

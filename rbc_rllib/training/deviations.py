@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.experiment import Deviation, ExperimentConfig, Learning, Refinement
+from rbc_rllib.experiment import ExperimentConfig, Learning, Refinement
+from rbc_rllib.leaving import Deviation
 from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule, PlanModule, cooled, untrained_modules
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from rbc_rllib.economy import EconomyParameters, Planner
-from rbc_rllib.experiment import Deviation, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import Deviation
 from rbc_rllib.play.rollout import Rollout, play
 from rbc_rllib.play.seats import Certain, Seat, Seen
 from rbc_rllib.play.vector_economy import VectorEconomy

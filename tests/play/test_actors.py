@@ -10,7 +10,8 @@ from torch import Tensor
 
 from rbc_rllib.economy import GROUPS, ActionRanges, Planner
 from rbc_rllib.economy.actions import allowed_actions
-from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.rollout import Rollout, play
 from rbc_rllib.play.seats import Certain, DrawnTaxes, Network, NetworkChoice, Seat, Seen, others, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy

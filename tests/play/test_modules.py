@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
-from rbc_rllib.experiment import DEVIATOR, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.distribution import FORBIDDEN, head_sizes_of
 from rbc_rllib.play.modules import GroupModule, cooled, untrained_modules
 from rbc_rllib.play.spaces import group_spaces

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rbc_rllib.economy import Planner
-from rbc_rllib.experiment import PoolMember
+from rbc_rllib.leaving import PoolMember
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.pool import meet_pool
 from rbc_rllib.play.rollout import play

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from rbc_rllib.economy import GROUPS, ActionRanges, Actions, EconomyParameters
-from rbc_rllib.experiment import DEVIATOR
+from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.distribution import MultiHeadCategorical
 from rbc_rllib.play.rollout import Rollout, advantages, play
 from rbc_rllib.play.seats import Network, Seat, in_every_economy, others

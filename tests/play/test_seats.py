@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from rbc_rllib.economy import GROUPS, Planner
-from rbc_rllib.experiment import DEVIATOR
+from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.seats import Network, Seat, in_every_economy, one_by_one, others, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy

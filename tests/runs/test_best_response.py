@@ -8,7 +8,8 @@ import torch
 
 from rbc_rllib.best_response import best_responses, final_game, find_checkpoints, find_starts
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import DEVIATOR, Deviation
 from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.responses import judge
 from rbc_rllib.settings import ConfigError

@@ -10,7 +10,8 @@ import torch
 from analysis.gains import Solution, measure_each, table, words
 from rbc_rllib.best_response import best_responses, final_game, find_checkpoints
 from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.experiment import DEVIATOR, Deviation, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import DEVIATOR, Deviation
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import few_of, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy

@@ -10,7 +10,8 @@ import torch
 from analysis.plans import PlanSearch
 from rbc_rllib.economy import Planner
 from rbc_rllib.evaluate import evaluate
-from rbc_rllib.experiment import Deviation, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import Deviation
 from rbc_rllib.plan_search import FILE, Followers, best_plans, find_plan, judge, main, search_plans, welfare, write
 from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.policies import Policies, load_policies

@@ -10,7 +10,8 @@ import torch
 from analysis.tax_map import MAPPED
 from rbc_rllib.economy import Planner
 from rbc_rllib.evaluate import evaluate
-from rbc_rllib.experiment import Deviation, ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.leaving import Deviation
 from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.play.modules import untrained_modules
 from rbc_rllib.tax_map import DRAWN, judge, main, play_cell, trainings

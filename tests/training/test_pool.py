@@ -5,7 +5,7 @@ import pytest
 import torch
 from ray.rllib.core.columns import Columns
 
-from rbc_rllib.experiment import PoolMember
+from rbc_rllib.leaving import PoolMember
 from rbc_rllib.play.rollout import Experience, Rollout
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.batch import batch_of
