@@ -93,7 +93,7 @@ def test_one_sentence_names_what_is_wrong(refusal, command, arguments, words):
         (["--together", "firm_0", "firm_0"], ["firm_0+firm_0", "different ones of one group"]),
         (["--together", "firm_0"], ["--together = 'firm_0'", "name two or more"]),
         (["--starts", "scratch", "scratch"], ["--starts = 'scratch'", "name it once"]),
-        (["--starts", "cold"], ["cold", "is no trial's folder"]),
+        (["--starts", "cold"], ["--starts = 'cold'", "frozen, scratch or the folder of another run"]),
         (["--set", "economy.crra=0.2"], ["economy.crra = 0.2", "set how it learns"]),
         (["--checkpoint", "checkpoint_000009"], ["--checkpoint = 'checkpoint_000009'", "take checkpoint_000000"]),
         (["--seeds", "0"], ["--seeds = 0", "at least 1"]),
