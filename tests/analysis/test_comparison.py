@@ -118,7 +118,7 @@ def test_a_row_does_not_depend_on_the_other_treatments(tmp_path: Path) -> None:
 
 
 def test_few_treatments_are_columns_of_the_printed_table_and_many_are_rows(tmp_path: Path) -> None:
-    write_trial(tmp_path, "full", 0, LIVING | {"consumer_reward": 1.0, "firm_reward": 89_000})
+    write_trial(tmp_path, "full", 0, LIVING | {"consumer_reward": 1.0, "firm_reward": -1234.5})
     write_trial(tmp_path, "full", 1, LIVING | {"consumer_reward": 2.0})
     lines = markdown_table(comparison_table(load_trials(tmp_path))).splitlines()
     assert len({len(line) for line in lines}) == 1
@@ -126,7 +126,7 @@ def test_few_treatments_are_columns_of_the_printed_table_and_many_are_rows(tmp_p
     assert cells["seeds"] == "2"
     assert cells["numbers from"] == "evaluation"
     assert cells["consumer reward (utility a quarter)"] == "1.50 [-4.85, 7.85]"
-    assert cells["firm reward (money a quarter)"] == "89,500 [83,147, 95,853]"
+    assert cells["firm reward (money a quarter)"] == "44,383 [-535,239, 624,005]"
     assert cells["corporate tax (share)"] == "80% [80%, 80%]"
 
     for letter in "abcde":

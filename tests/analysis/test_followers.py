@@ -34,7 +34,7 @@ def write_gains(trial: Path, solutions: list[dict[str, float]], text: str | None
 
 
 def row(table: str, name: str) -> list[str]:
-    (line,) = [line for line in table.splitlines() if line.startswith(f"| {name}")]
+    (line,) = [line for line in table.splitlines() if line.startswith(f"| {name} ")]
     return [cell.strip() for cell in line.split("|")[2:-1]]
 
 
@@ -63,7 +63,7 @@ def test_the_table_has_a_row_for_every_trial(tmp_path: Path) -> None:
     write_gains(other, [{"each_firm": 70.0}])
     trials = [load_trial(one), load_trial(other)]
     table = followers_table(trials)
-    assert row(table, "gains at least") == ["a single firm", "a single consumer"]
+    assert row(table, "gains at least, % of the group's mean absolute reward") == ["a single firm", "a single consumer"]
     assert row(table, "schedule, seed 0") == ["1.2 [0.8, 1.8]", "0.5 [0.0, 1.0]"]
     assert row(table, "discretion, seed 0") == ["70.0 [69.5, 70.5]", "-"]
     words = followers_words(trials)
