@@ -40,6 +40,18 @@ class Population(PopulationBasedTraining):
         super().on_trial_add(tune_controller, trial)
         vars(self._trial_state[trial]).update(self._restored.pop(trial.trial_id, {}))
 
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Compare the members where this is the last one that has come to the interval's end.
+
+        Tune pauses a member that goes on from another's policies while its own are still being saved as if it were to
+        stop, and then stops it when it is saved next. To pause it once more is to forget that.
+        """
+        decision = super().on_trial_result(tune_controller, trial, result)
+        for member in self._trial_state:
+            if member.status == "PAUSED":
+                tune_controller.pause_trial(member, should_checkpoint=False)
+        return decision
+
     def get_state(self) -> dict[str, Any]:
         """Where every member stands, and when all are compared next."""
         members = {

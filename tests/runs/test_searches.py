@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import signal
+import time
 from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
@@ -282,6 +283,37 @@ def test_a_restored_population_knows_where_its_members_stood():
     known, new = (after._trial_state[Member(member)] for member in members)
     assert (known.last_train_time, known.last_score, after._next_perturbation_sync) == (100, 3.0, 200)
     assert (new.last_train_time, new.last_score) == (0, None)
+
+
+class Bred(tune.Trainable):
+    """Four steps. The one of less welfare is faster, and takes longer to save than the other to come where it is."""
+
+    def setup(self, config: dict) -> None:
+        self.worse = config["values"]["worse"]
+
+    def step(self) -> dict:
+        time.sleep(0.0 if self.worse else 0.3)
+        steps = 64 * (self.iteration + 1)
+        return {"env_steps": steps, "economy": {"social_welfare": -float(self.worse)}, "done": steps == 256}
+
+    def save_checkpoint(self, folder: str) -> None:
+        time.sleep(2.0 if self.worse else 0.0)
+
+    def load_checkpoint(self, folder: str) -> None:
+        """There is nothing in it."""
+
+
+@pytest.mark.filterwarnings("ignore:Consider boosting PBT performance")
+def test_a_member_that_goes_on_from_another_while_it_is_saved_is_trained_to_its_end(tmp_path, ray_on_this_machine):
+    tuner = tune.Tuner(
+        Bred,
+        param_space={"values": {"worse": tune.grid_search([True, False])}},
+        tune_config=tune.TuneConfig(scheduler=Population({"worse": tune.choice([True, False])}, 128)),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path), verbose=0, checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=3)
+        ),
+    )
+    assert [result.metrics["env_steps"] for result in tuner.fit()] == [256, 256]
 
 
 class Member:
