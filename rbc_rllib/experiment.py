@@ -34,7 +34,7 @@ class Learning(Settings):
 
     algorithm: Literal["ppo", "policy_gradient"] = "ppo"  # policy_gradient: one unclipped pass over each batch
     economies_per_update: PositiveInt = 32  # whole episodes in a batch, over all runners
-    updates_per_iteration: PositiveInt = 5  # between two reports, checkpoints and moves of the curriculum
+    updates_per_iteration: PositiveInt = 5  # between two reports, before batches grow
     num_epochs: PositiveInt = 2
     num_minibatches: PositiveInt = 2
     clip_param: PositiveFloat = 0.1
@@ -186,12 +186,12 @@ class ExperimentConfig(Settings):
 
     @property
     def env_steps_per_iteration(self) -> int:
-        """Between two reports."""
+        """Between two reports, before `refinement.batch_growth` sets in."""
         return self.env_steps_per_update * self.learning.updates_per_iteration
 
     @property
     def num_iterations(self) -> int:
-        """Training iterations until `curriculum.total_env_steps`."""
+        """Training iterations until `curriculum.total_env_steps`; fewer where `refinement.batch_growth` sets in."""
         return -(-self.curriculum.total_env_steps // self.env_steps_per_iteration)
 
     @classmethod

@@ -218,7 +218,7 @@ def write(search: PlanSearch, folder: Path) -> str:
         f"Welfare is the planner's, a quarter and of the whole economy, on {episodes} held-out episodes; [low, high]"
         " are 95% t intervals: over episodes with the run's own (frozen) followers, over seeds with retrained ones."
         " Differences are paired; those of plans that were found hold for all of them at once (Bonferroni),"
-        " those by retrained followers for each plan alone."
+        " the neighbour's and those by retrained followers for each plan alone."
     )
     heading = f"Plans beside that of {search.run}, {search.settings['checkpoint']}"
     text = f"{heading}\n\n{search_table(search)}\n\n{search_words(search)}\n\n{note}"
