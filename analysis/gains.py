@@ -214,7 +214,7 @@ def measure_each(
     better = np.asarray(validation_gains) > 0
     gains = np.where(better[:, None, :], after - before, 0.0)
     each = {name: _interval(gains[..., k], resamples=1000) for k, name in enumerate(agents)}
-    largest = agents[int(np.argmax(validation_gains.mean(0)))]
+    largest = agents[int(np.argmax(np.maximum(validation_gains, 0).mean(0)))]
     whole = measure_gain(
         deviator,
         before.mean(-1),

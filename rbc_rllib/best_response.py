@@ -28,7 +28,7 @@ from analysis.report import write_report
 from analysis.results import load_trial
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
-from rbc_rllib.leaving import EACH, FROZEN, SCRATCH, Deviation
+from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge
 from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options
@@ -70,7 +70,7 @@ def best_responses(
 
     `starts` as in `Deviation.start`; `values` are settings of the deviators by dotted key.
     """
-    experiment = ExperimentConfig.of_trial(trial)
+    experiment = left_experiment(trial)
     for key, value in (values or {}).items():
         if not key.startswith(SETTINGS_OF_A_DEVIATOR) or key.startswith(SETTINGS_OF_NETWORKS):
             rule = "a deviator plays the run's own game with networks like the run's"
@@ -95,10 +95,20 @@ def best_responses(
             for checkpoint in checkpoints
             for deviator in deviators
             for start in starts or [FROZEN]
-            for deviation in [Deviation(checkpoint=str(checkpoint.absolute()), deviator=deviator, start=start)]
+            for deviation in [Deviation(checkpoint=str(checkpoint), deviator=deviator, start=start)]
             for seed in range(seeds)
         )
     )
+
+
+def left_experiment(trial: Path) -> ExperimentConfig:
+    """The experiment of a run that can be left; raises `ConfigError` where agents have left in it already, for a policy
+    of their own."""
+    experiment = ExperimentConfig.of_trial(trial)
+    if experiment.deviation and experiment.deviation.policy == DEVIATOR:
+        rule = "in it some act by a policy of their own, so it is no run that others could leave"
+        raise ConfigError("RUN", trial.name, rule, "name the run that they left")
+    return experiment
 
 
 def find_checkpoints(trial: Path, name: str | None = None, along_training: bool = False) -> list[Path]:
@@ -220,7 +230,7 @@ def main(arguments: list[str] | None = None) -> Any:
     options = command.parse_args(arguments)
     quiet()
     with refused(command):
-        experiment = ExperimentConfig.of_trial(options.run)
+        experiment = left_experiment(options.run)
         named = options.individual or options.everyone or options.together
         groups = options.groups or ([] if named else list(experiment.policies))
         for group in groups:

@@ -2,6 +2,7 @@
 frozen, complete."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -144,8 +145,14 @@ class ExperimentConfig(Settings):
         share, own = self.refinement.pool_share, economies // runners
         if pool and share * own < 1:
             rule = f"of the {own} economies of each runner, that is none, and nobody would meet the pool"
-            raise ConfigError("refinement.pool_share", share, rule, f"take at least {1 / own:.3g}")
+            raise ConfigError("refinement.pool_share", share, rule, f"take at least {math.ceil(1000 / own) / 1000}")
         return self
+
+    def check_from_scratch(self, name: str) -> None:
+        """Raise `ConfigError` where the run of this name went on from another one."""
+        if self.deviation or self.start:
+            rule = "it went on from the policies of another run"
+            raise ConfigError("RUN", name, rule, "name a run that learned everything from scratch")
 
     def check_leaving(self, who: Leaving) -> None:
         """Raise `ConfigError` where nobody who learns here has that name."""

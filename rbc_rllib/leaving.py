@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import field_validator
+
 from rbc_rllib.economy import GROUPS, EconomyParameters
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.settings import ConfigError, Folder, Settings
@@ -65,8 +67,13 @@ class Leaving(Settings):
 class Deviation(Leaving):
     """Who learns while everybody else plays the policies of a checkpoint for ever; set by `best_response`."""
 
-    checkpoint: str  # its folder
+    checkpoint: Folder  # of the run that is left
     start: str = FROZEN  # or scratch, or the folder of another run's checkpoint, whose policy the deviator starts with
+
+    @field_validator("start")
+    @classmethod
+    def _from_its_root(cls, start: str) -> str:
+        return start if start in (FROZEN, SCRATCH) else str(Path(start).absolute())
 
     @property
     def start_name(self) -> str:

@@ -124,9 +124,7 @@ def best_plans(
 def find_plan(policies: Policies, name: str) -> Plan:
     """The run's plan, rates as they stand on the menu; raises `ConfigError` where there is none to be searched."""
     experiment, plan = policies.experiment, announced_plan(policies, name)
-    if experiment.deviation:
-        rule = "it is a best response to another run, in which not everybody learns"
-        raise ConfigError("RUN", name, rule, "name the run itself")
+    experiment.check_from_scratch(name)
     if len(experiment.economy.tax_choices) < 2:
         raise ConfigError("RUN", name, "its menu has one tax rate, so there is no other plan", "name another run")
     return on_menu(plan, experiment.economy.tax_choices)

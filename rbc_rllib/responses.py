@@ -19,7 +19,7 @@ from analysis.gains import Gain, Solution, measure_each, measure_gain, table, wo
 from analysis.gains_figure import gains_figure
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.leaving import Deviation
+from rbc_rllib.leaving import Leaving
 from rbc_rllib.play.spaces import agent_names
 from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, training_state
 from rbc_rllib.training.deviations import SCORE, Asked, FrozenGame, Response
@@ -156,6 +156,6 @@ def _judge_checkpoint(checkpoint: Path, members: list[Member]) -> Solution:
 
 def _order(deviator: str) -> tuple[int, list[int]]:
     """Groups first, then agents by number, then those that deviate together."""
-    deviation = Deviation(checkpoint="", deviator=deviator)
-    agents = deviation.agents or ()
-    return (GROUPS.index(deviation.group) + len(GROUPS) * (len(agents) + deviation.each), list(agents))
+    who = Leaving(deviator=deviator)
+    agents = who.agents or ()
+    return (GROUPS.index(who.group) + len(GROUPS) * (len(agents) + who.each), list(agents))

@@ -69,9 +69,7 @@ def trainings(
         if fix := DECIDED_HERE.get(key.partition(".")[0]):
             raise ConfigError(key, value, "a tax map decides that itself", fix)
     base = ExperimentConfig.of_trial(trial)
-    if base.deviation:
-        rule = "it is a best response to another run, in which not everybody learns"
-        raise ConfigError("RUN", trial.name, rule, "name the run itself")
+    base.check_from_scratch(trial.name)
     base = base.replace(planner=DRAWN).with_values(values or {})
     planners = {"drawn": DRAWN}
     for rates in find_cells(base.economy, retrained):

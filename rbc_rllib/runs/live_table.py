@@ -43,8 +43,9 @@ class LiveTable(tune.Callback):
         self._live.update(trials_table(trials, *self._console.size), refresh=True)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """The line of a trial that is trained to its end."""
-        self._say(progress_line(str(trial), trial.last_result, experiment_of(trial.config)))
+        """The line of a trial that is trained to its end; one that was stopped before it began has none."""
+        if "env_steps" in (trial.last_result or {}):
+            self._say(progress_line(str(trial), trial.last_result, experiment_of(trial.config)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """The line of one that is not."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import tune
+from ray.tune.utils import flatten_dict
 
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs.population import Population
@@ -32,7 +33,8 @@ class Remembered(tune.Callback):
 
 
 class KnownTrials(tune.Callback):
-    """Tells suggestions, when a run starts or is resumed, which of their trials there are."""
+    """Tells suggestions, when a run starts or is resumed, which of their trials there are and what came of them: the
+    files of a snapshot that was cut off may be of different age."""
 
     def __init__(self, suggestions: Suggestions) -> None:
         self.suggestions = suggestions
@@ -43,6 +45,9 @@ class KnownTrials(tune.Callback):
         if not self._told:
             self._told = True
             self.suggestions.forget_all_but({trial.trial_id for trial in trials})
+            for trial in trials:
+                if trial.status == "TERMINATED":
+                    self.suggestions.on_trial_complete(trial.trial_id, flatten_dict(trial.last_result))
 
 
 @dataclass(frozen=True)

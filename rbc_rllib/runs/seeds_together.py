@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+from ray.tune.utils import flatten_dict
 
 from rbc_rllib.search import counted, lowest
 
@@ -45,8 +46,12 @@ class SeedsTogether(FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """A trial that failed and is added again, by a retry or when a run is resumed, has its chance.
 
-        In a resumed run one that waits goes on waiting: Tune would start all that have not ended.
+        In a resumed run one that waits goes on waiting: Tune would start all that have not ended. What ended after the
+        state was saved, which then nobody says again, is noted.
         """
+        if trial.status == "TERMINATED":
+            self._note(trial, flatten_dict(trial.last_result))
+            return
         self._failed.discard(_names(trial))
         restored = trial.trial_id not in self._added
         self._added.add(trial.trial_id)

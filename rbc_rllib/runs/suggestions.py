@@ -91,6 +91,8 @@ class Suggestions(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Read it."""
         self.suggested = json.loads(Path(checkpoint_path).read_text())
+        for each in self.suggested:
+            each["values"] = {key: _chosen(self.space[key], value) for key, value in each["values"].items()}
 
     def objectives(self) -> list[list[float] | None]:
         """What Optuna hears of each suggestion, in the order of the search's objectives; None while a seed trains."""
@@ -134,6 +136,12 @@ class Suggestions(Searcher):
 
 def _each(name: str, outcomes: Sequence[Outcome]) -> list[float | None]:
     return [None if outcome is None else outcome.get(name) for outcome in outcomes]
+
+
+def _chosen(distribution: optuna.distributions.BaseDistribution, value: Any) -> Any:
+    """A value that was drawn, from what JSON, which knows no tuples, has kept of it."""
+    choices = getattr(distribution, "choices", (value,))
+    return next(choice for choice in choices if json.dumps(choice) == json.dumps(value))
 
 
 def _is_drawn(value: Any) -> bool:

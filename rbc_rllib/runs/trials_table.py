@@ -38,8 +38,12 @@ class TrialsTable(tune.Callback):
         self._table: pyarrow.Table | None = None  # all rows: to write them is cheap, to read them again is not
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A row for a trial that was trained to its end, in the place of Tune's statistics."""
-        self._keep(trial, None)
+        """A row for a trial that was trained to its end, in the place of Tune's statistics.
+
+        One that was stopped before it began keeps the row of its failure.
+        """
+        if "env_steps" in (trial.last_result or {}):
+            self._keep(trial, None)
         forget_statistics(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:

@@ -60,6 +60,15 @@ def test_the_best_seed_and_staying_are_chosen_on_validation_episodes_only(rng):
     assert gain.best_gain.mean == pytest.approx(2.0, abs=0.2)
 
 
+def test_who_gains_most_is_told_by_gains_that_are_taken_not_by_losses_that_are_not(rng):
+    before = rng.normal(10, 1, (40, 2))
+    gains = np.array([[4.0, 1.0], [-10.0, 1.0]])
+    after, settings = before + gains[:, None], {"untrained": 0.0, "size": 20.0, "params": EconomyParameters()}
+    gain = measure_each("each_firm", ["firm_0", "firm_1"], before, after, gains, [0, 1], **settings)
+    assert gain.alone.largest == "firm_0"
+    assert [each.mean for each in gain.alone.agents.values()] == pytest.approx([2.0, 1.0])
+
+
 def test_words_are_lower_bounds_and_a_dead_economy_is_no_equilibrium(rng):
     large, none = gain_of(rng, 2.0), gain_of(rng, 0.0, deviator="planner", validation=[0.01] * 4)
     alive = words(Solution("checkpoint_000001", 100, 0.0, (large, none)))

@@ -1,6 +1,7 @@
 """Best responses: against exact solutions of small games, and with frozen policies that stay."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -283,6 +284,22 @@ def test_a_deviator_starts_where_it_is_told(small_run, tmp_path):
     assert own[0] == expected["firm"]
     assert own[2] == hashes_in(newest_checkpoint(other))["firm"]
     assert len({*own}) == 3
+
+
+def test_a_run_in_which_somebody_has_left_already_cannot_be_left(small_run, tmp_path):
+    (checkpoint,) = find_checkpoints(small_run)
+    for deviator in ("firm_1", "each_firm", "firm_0+firm_1"):
+        (experiment,) = best_responses(small_run, [deviator], [checkpoint], 1, 1).experiments
+        experiment.to_json(tmp_path / "config.json")
+        with pytest.raises(ConfigError, match=r"by a policy of their own.*name the run that they left"):
+            best_responses(tmp_path, ["firm"], [checkpoint])
+
+
+def test_a_deviation_keeps_its_folders_from_their_root_on():
+    deviation = Deviation(checkpoint="a/run/checkpoint_000000", deviator="firm", start="b/run/checkpoint_000001")
+    assert deviation.checkpoint == str(Path("a/run/checkpoint_000000").absolute())
+    assert deviation.start == str(Path("b/run/checkpoint_000001").absolute())
+    assert deviation.start_name == "b-run"
 
 
 def test_a_start_that_does_not_fit_is_refused(small_run, tmp_path):

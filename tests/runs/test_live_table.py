@@ -85,6 +85,12 @@ def test_the_table_takes_its_own_place_and_what_ended_stays_above_it():
     assert erased == 3 * (drawings - 1) + 4  # each of four lines begins where the last one did, and the last one goes
 
 
+def test_a_trial_that_was_stopped_before_it_began_leaves_no_line():
+    out = io.StringIO()
+    LiveTable(Console(file=out)).on_trial_complete(1, [], trial(0, "PAUSED", 0))
+    assert out.getvalue() == ""
+
+
 @pytest.mark.parametrize(("terminal", "display"), [(True, LiveTable), (False, ProgressLines)])
 def test_lines_are_printed_where_there_is_no_terminal(terminal, display, monkeypatch):
     monkeypatch.setattr(

@@ -14,7 +14,7 @@ class Trial:
     """One of Tune's."""
 
     def __init__(self, draw: int, seed: int) -> None:
-        self.trial_id, self.status = f"{draw}_{seed}", "PENDING"
+        self.trial_id, self.status, self.last_result = f"{draw}_{seed}", "PENDING", {}
         self.config = {"experiment": {"name": "x", "seed": seed}, "values": {"learning.clip_param": draw / 10}}
 
     def set_status(self, status: str) -> None:
@@ -245,6 +245,17 @@ def test_a_seed_that_waits_goes_on_waiting_in_a_resumed_run():
     last.next()
     assert last.statuses(1) == {"TERMINATED"}
     assert last.statuses(0) == {"PENDING"}
+
+
+def test_what_ended_after_the_state_was_saved_is_known_in_a_resumed_run():
+    """Nobody says it again, and the other seed would wait for it for ever."""
+    tune = controller(draws=1, seeds=2)
+    ended = tune.trials[0, 1]
+    ended.status = "TERMINATED"
+    ended.last_result = {"env_steps": 100, "economy": {"social_welfare": 3.0}}
+    tune.scheduler.on_trial_add(tune, ended)
+    assert ended.status == "TERMINATED"
+    assert tune.report(0, 0, 1.0) == "CONTINUE"
 
 
 def test_a_seed_that_fails_while_it_is_paused_is_tried_again():

@@ -187,7 +187,7 @@ def test_a_trial_that_a_killed_driver_has_lost_is_made_again():
     trials.run((1.0, 0.0), (1.0, 0.0))
     (kept, first), (_, lost) = trials.ask(), trials.ask()
     callback = KnownTrials(trials.searcher)
-    callback.on_step_begin(0, [SimpleNamespace(trial_id=each) for each in ("t1", "t2", kept)])
+    callback.on_step_begin(0, [SimpleNamespace(trial_id=each, status="PENDING") for each in ("t1", "t2", kept)])
     callback.on_step_begin(1, [])  # later on new trials are there before the searcher is asked
     again, config = trials.ask()
     assert config == lost != first
@@ -198,12 +198,34 @@ def test_a_trial_that_a_killed_driver_has_lost_is_made_again():
     assert trials.ask()[1]["draw"] == 2
 
 
+def test_what_ended_after_the_state_was_saved_is_known_in_a_resumed_run():
+    """Nobody says it again, and nothing would ever go on."""
+    trials = Trials(suggestions())
+    (first, _), (second, _) = trials.ask(), trials.ask()
+    report = {"economy": {"social_welfare": 2.0, "trivial_share": 0.0}}
+    ended = [SimpleNamespace(trial_id=each, status="TERMINATED", last_result=report) for each in (first, second)]
+    KnownTrials(trials.searcher).on_step_begin(0, ended)
+    assert trials.searcher.objectives() == [[2.0]]
+    assert trials.ask()[1]["draw"] == 1
+
+
 def test_the_state_is_plain_json(tmp_path):
     trials = Trials(suggestions())
     trials.run((1.0, 0.0), None)
     trials.searcher.save(str(tmp_path / "state"))
     (suggestion,) = json.loads(Path(tmp_path / "state").read_text())
     assert suggestion["outcomes"] == {"t1": {"economy/social_welfare": 1.0, "economy/trivial_share": 0.0}, "t2": None}
+
+
+@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
+def test_a_restored_search_goes_on_from_choices_that_are_tuples(tmp_path):
+    space = {"learning.hidden_sizes": tune.choice([(64, 64), (128, 128)])}
+    trials, restored = Trials(suggestions(space=space)), suggestions(space=space)
+    drawn = trials.run((1.0, 0.0), (1.0, 0.0))
+    trials.searcher.save(str(tmp_path / "state"))
+    restored.restore(str(tmp_path / "state"))
+    assert restored.suggested[0]["values"] == drawn
+    assert restored.suggest("t3")["values"]["learning.hidden_sizes"] in ((64, 64), (128, 128))
 
 
 def test_values_that_are_no_domains_are_passed_on():

@@ -220,12 +220,13 @@ def test_a_map_that_cannot_be_is_refused_in_one_sentence(arguments, words, run, 
         assert word in sentence, sentence
 
 
-def test_a_map_of_no_run_and_of_a_best_response_is_refused(run, tmp_path, monkeypatch, capsys):
+def test_a_map_of_no_run_and_of_one_that_went_on_from_another_is_refused(run, tmp_path, monkeypatch, capsys):
     assert "no trial's folder" in refusal(["nowhere"], tmp_path, monkeypatch, capsys)
     assert "name one of the trials in it: small" in refusal([str(run.parent)], tmp_path, monkeypatch, capsys)
     deviation = Deviation(checkpoint="somewhere", deviator="firm")
-    response = run_of(EXPERIMENT.replace(deviation=deviation), tmp_path / "response")
-    assert "a best response to another run" in refusal([str(response)], tmp_path, monkeypatch, capsys)
+    for name, values in (("response", {"deviation": deviation}), ("round", {"start": "somewhere"})):
+        trial = run_of(EXPERIMENT.replace(**values), tmp_path / name)
+        assert "went on from the policies of another run" in refusal([str(trial)], tmp_path, monkeypatch, capsys)
 
 
 def refusal(arguments, folder, monkeypatch, capsys) -> str:

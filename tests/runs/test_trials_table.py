@@ -71,6 +71,8 @@ def test_a_trial_that_failed_before_its_first_report_has_a_row_too(tmp_path):
     trial.last_result, trial.metric_analysis = {}, {}
     TrialsTable(tmp_path).on_trial_error(1, [], trial)
     TrialsTable(tmp_path).on_trial_complete(2, [], ended(tmp_path, "b", 0))
+    TrialsTable(tmp_path).on_trial_complete(3, [], trial)  # stopped with its configuration, it is not tried again
     first, second = read_rows(tmp_path / FILE)
+    assert first["status"] == "ERROR"
     assert (first["error"], first["env_steps"], first["final/hours"]) == ("unknown", 0, None)
     assert second["final/hours"] == pytest.approx(300.0)

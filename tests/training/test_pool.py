@@ -142,3 +142,12 @@ def test_a_member_of_another_economy_is_refused(meeting, tmp_path):
 def test_a_pool_that_cannot_be_met_is_refused(values, key):
     with pytest.raises(ConfigError, match=f"^{key} = "):
         SMALL.with_values(values)
+
+
+@pytest.mark.parametrize("economies", [3, 9, 11, 12])
+def test_the_share_that_a_refusal_names_is_taken(economies):
+    values = {"refinement.pool": POOL, "learning.economies_per_update": economies, "learning.num_minibatches": 1}
+    with pytest.raises(ConfigError, match="nobody would meet the pool") as refusal:
+        SMALL.with_values(values | {"refinement.pool_share": 0.01})
+    share = float(refusal.value.fix.removeprefix("take at least "))
+    assert SMALL.with_values(values | {"refinement.pool_share": share}).refinement.pool_share == share
