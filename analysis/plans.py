@@ -6,7 +6,6 @@ economy. Plans are chosen on validation episodes and judged on held-out ones; al
 differences are paired. Whatever an economy says in which next to nobody works is no praise of a plan.
 """
 
-import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -201,13 +200,6 @@ def _plan(pairs: Any) -> Plan:
 def _interval(record: Mapping[str, Any]) -> Interval:
     mean, low, high = (nan if record[name] is None else float(record[name]) for name in ("mean", "low", "high"))
     return Interval(mean, low, high, record["count"])
-
-
-def write_json(record: Mapping[str, Any], path: Path) -> None:
-    """A whole file or none: nobody reads half of it."""
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
-    unfinished.rename(path)
 
 
 def search_table(search: PlanSearch) -> str:

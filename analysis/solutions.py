@@ -9,7 +9,6 @@ earlier table there is replaced.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment, load_trials
 from analysis.writing import markdown, plain
 from rbc_rllib.economy.indicators import TRIVIAL_FROM
+from rbc_rllib.files import write_json
 from rbc_rllib.settings import ConfigError, refused
 
 REWARDS = ("consumer_reward", "firm_reward")
@@ -232,8 +232,7 @@ def write_solutions(trials: Sequence[Trial], out: Path) -> str:
     solutions = solutions_of(trials)
     text = solutions_text(solutions)
     out.mkdir(parents=True, exist_ok=True)
-    record = json.dumps({each.name: each.record() for each in solutions}, indent=2, allow_nan=False)
-    (out / "solutions.json").write_text(record + "\n")
+    write_json({each.name: each.record() for each in solutions}, out / "solutions.json")
     (out / "solutions.md").write_text(f"# Solutions\n\n{text}\n\n![Rewards and gains](solutions.png)\n")
     save(solutions_figure(solutions), out / "solutions.png")
     return text

@@ -1,6 +1,5 @@
 """The tax map in words and figures."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from analysis.tax_map import (
 )
 from analysis.taxes import DEFINITIONS
 from analysis.writing import count, listed, markdown
+from rbc_rllib.files import write_json
 
 DEAD = "0.85"  # the grey of trivial cells
 LOOKS: dict[str, dict[str, Any]] = {
@@ -40,7 +40,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 def write_tax_map(tax_map: TaxMap, folder: Path) -> str:
     """Writes `tax_map.json`, `.csv`, `.md` and the two figures into `folder`, and returns the text."""
     text = map_text(tax_map)
-    (folder / "tax_map.json").write_text(json.dumps(tax_map.record(), indent=2, allow_nan=False) + "\n")
+    write_json(tax_map.record(), folder / "tax_map.json")
     tax_map.frame().to_csv(folder / "tax_map.csv", index=False)
     save(map_figure(tax_map), folder / "tax_map.png")
     save(laffer_figure(tax_map), folder / "tax_map_laffer.png")

@@ -10,7 +10,6 @@ those it is judged on) and to each fixed rate, and whether they are significant:
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from analysis.quantities import BY_NAME, Quantity
 from analysis.results import Trial, load_trials
 from analysis.taxes import DEFINITIONS, Comparison, Definition, Difference, Treatment, compare_taxes
 from analysis.writing import count, listed, markdown, numbered
+from rbc_rllib.files import write_json
 from rbc_rllib.settings import refused
 
 WELFARE = BY_NAME["social_welfare"]
@@ -40,8 +40,7 @@ def write_welfare(trials: Sequence[Trial], out: Path) -> str:
     comparison = compare_taxes(trials)
     text = welfare_text(comparison)
     out.mkdir(parents=True, exist_ok=True)
-    record = json.dumps(comparison.record(), indent=2, allow_nan=False)
-    (out / "welfare.json").write_text(record + "\n")
+    write_json(comparison.record(), out / "welfare.json")
     save(welfare_figure(comparison), out / "welfare.png")
     (out / "welfare.md").write_text(f"# Welfare\n\n{text}\n\n![Welfare by treatment](welfare.png)\n")
     return text

@@ -16,7 +16,6 @@ from benchmarks.timing import Clock, Stopwatch
 from callbacks import curriculum_callbacks
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.config import algorithm_config, stock_config
 from rbc_rllib.training.rllib_internals import quiet
 
@@ -51,12 +50,6 @@ def ray_of_our_own() -> Iterator[None]:
 def experiment_of(values: dict[str, Any]) -> ExperimentConfig:
     """The default experiment with all groups in training and `values` changed."""
     return ExperimentConfig(name="benchmark").with_values({"curriculum.staged_training": False, **values})
-
-
-def check_repeats(repeats: int) -> None:
-    """Raise `ConfigError` where nothing would be measured."""
-    if repeats < 1:
-        raise ConfigError("--repeats", repeats, "it must be at least 1", "leave it out to get the default")
 
 
 def agent_steps(experiment: ExperimentConfig) -> int:

@@ -10,11 +10,11 @@ round; numbers are medians over the rounds. Expect ratios of about 1: a plan is 
 import json
 import time
 
-from benchmarks.cases import agent_steps, build, check_repeats, experiment_of, our_case, ray_of_our_own
+from benchmarks.cases import agent_steps, build, experiment_of, our_case, ray_of_our_own
 from benchmarks.throughput import measure, parser, rates, speed, table
 from benchmarks.timing import machine
 from rbc_rllib.economy import Planner
-from rbc_rllib.settings import refused
+from rbc_rllib.settings import at_least_one, refused
 
 DISCRETION = "discretion"
 PLANNERS = {
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = command.parse_args(arguments)
     clock = time.process_time if options.cpu_time else time.perf_counter
     with refused(command):
-        check_repeats(options.repeats)
+        at_least_one(repeats=options.repeats)
         experiment = experiment_of({"learning.economies_per_update": options.economies})
     with ray_of_our_own():
         algorithms = {name: build(experiment.replace(planner=planner)) for name, planner in PLANNERS.items()}

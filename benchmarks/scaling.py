@@ -27,10 +27,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from analysis.figures import COLORS, new_figure, save, tidy
-from benchmarks.cases import REPOSITORY, Case, build, check_repeats, experiment_of, our_case, ray_of_our_own
+from benchmarks.cases import REPOSITORY, Case, build, experiment_of, our_case, ray_of_our_own
 from benchmarks.timing import Stopwatch, machine, peak_bytes
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.settings import refused
+from rbc_rllib.settings import at_least_one, refused
 
 Point = dict[str, Any]
 """What is measured (numbers of consumers, .., learners), and when it was, `seconds`, `microseconds` and `megabytes`."""
@@ -249,7 +249,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
 
     with refused(command):
-        check_repeats(options.repeats)
+        at_least_one(repeats=options.repeats)
     measured: dict[str, list[Point]] = {}
     for axis, along in points(options.quick).items():
         measured[axis] = []

@@ -30,7 +30,6 @@ from benchmarks.cases import (
     agent_steps,
     bare_case,
     build,
-    check_repeats,
     experiment_of,
     fastest_stock,
     our_case,
@@ -40,7 +39,7 @@ from benchmarks.floor import operations, peak_speed
 from benchmarks.parts import time_by_part
 from benchmarks.timing import Clock, machine
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.settings import refused
+from rbc_rllib.settings import at_least_one, refused
 
 STOCK, OURS, OURS_ALL, BARE = "stock RLlib", "EconomyPPO", "EconomyPPO, all consumers", "bare PyTorch loop"
 KINDS = ("sampling", "learning", "iteration")
@@ -162,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = command.parse_args(arguments)
     clock = time.process_time if options.cpu_time else time.perf_counter
     with refused(command):
-        check_repeats(options.repeats)
+        at_least_one(repeats=options.repeats)
         experiment = experiment_of({"learning.economies_per_update": options.economies})
     with ray_of_our_own():
         result = run(experiment, options.repeats, clock)

@@ -22,11 +22,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import check_repeats
 from benchmarks.replays import EVENTS, PARTS, SIDES, SNAPSHOT, Mark, Measured, What, measure, record, tiny
 from benchmarks.throughput import table
 from benchmarks.timing import machine
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import ConfigError, at_least_one, refused
 
 Numbers = dict[str, float]
 """By column of a table."""
@@ -129,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     options = command.parse_args(arguments)
     with refused(command):
-        check_repeats(options.repeats)
+        at_least_one(repeats=options.repeats)
         for name, least in (("trials", 2), ("reports", 1)):
             if getattr(options, name) < least:
                 rule, fix = f"it must be at least {least}", "leave it out to get the default"

@@ -34,7 +34,7 @@ from rbc_rllib.responses import judge
 from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options
 from rbc_rllib.runs.launch import RunOptions, can_resume, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import ConfigError, at_least_one, refused
 from rbc_rllib.training.checkpoints import check_fit, checkpoints_in, newest_checkpoint
 from rbc_rllib.training.deviations import final_game
 from rbc_rllib.training.rllib_internals import quiet
@@ -75,9 +75,7 @@ def best_responses(
         if not key.startswith(SETTINGS_OF_A_DEVIATOR) or key.startswith(SETTINGS_OF_NETWORKS):
             rule = "a deviator plays the run's own game with networks like the run's"
             raise ConfigError(key, value, rule, "set how it learns, e.g. learning.num_epochs=4")
-    for name, value in (("--seeds", seeds), ("--iterations", iterations), ("--episodes", episodes)):
-        if value is not None and value < 1:
-            raise ConfigError(name, value, "it must be at least 1", "leave it out to get the default")
+    at_least_one(seeds=seeds, iterations=iterations, episodes=episodes)
     iterations = iterations or max(1, round(DEFAULT_SHARE_OF_TRAINING * experiment.num_iterations))
     steps = iterations * experiment.with_values(values or {}).env_steps_per_iteration
     return Sweep(

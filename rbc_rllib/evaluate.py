@@ -13,7 +13,6 @@ into a folder of their own in it, such as `evaluation-episodes256-seed7`.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +32,7 @@ from analysis.writing import plan_words
 from rbc_rllib.economy import Planner
 from rbc_rllib.economy.planner import Rates
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.files import write_json
 from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule, settled_plan
 from rbc_rllib.play.process import prepare_process
@@ -125,7 +125,7 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     }
     folder = evaluation_folder(trial_folder, experiment, episodes, seed)
     folder.mkdir(exist_ok=True)
-    (folder / "evaluation.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
+    write_json(record, folder / "evaluation.json")
     np.savez_compressed(folder / "rollout.npz", allow_pickle=False, **result.rollout)
     save_table(result.rollout, folder / "rollout.parquet")
     picture = save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy)

@@ -16,6 +16,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
+from rbc_rllib.files import write_text
 from rbc_rllib.leaving import DEVIATOR, Deviation, Leaving, PoolMember
 from rbc_rllib.search import AT_ONCE, Search
 from rbc_rllib.settings import ConfigError, Folder, PerGroup, PositivePerGroup, Settings
@@ -222,7 +223,7 @@ class ExperimentConfig(Settings):
 
     def to_json(self, path: Path) -> None:
         """Save the complete config, defaults included."""
-        path.write_text(self.model_dump_json(indent=2) + "\n")
+        write_text(self.model_dump_json(indent=2) + "\n", path)
 
     def with_values(self, values: dict[str, Any]) -> Self:
         """A validated copy with dotted keys changed: `{"curriculum.firm_range_end": 0.3}`.

@@ -37,17 +37,17 @@ from analysis.plans import (
     search_figure,
     search_table,
     search_words,
-    write_json,
 )
 from rbc_rllib.economy import Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
+from rbc_rllib.files import write_json
 from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.policies import Policies, load_policies
 from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options
 from rbc_rllib.runs.launch import can_resume, run
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import ConfigError, at_least_one, refused
 from rbc_rllib.temptation import announced_plan, run_name, welfare
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
 from rbc_rllib.training.rllib_internals import quiet
@@ -240,10 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = command.parse_args(arguments)
     quiet()
     with refused(command):
-        for name in ("trials", "episodes", "keep", "seeds"):
-            if getattr(options, name) < 1:
-                fix = "leave it out to get the default"
-                raise ConfigError(f"--{name}", getattr(options, name), "it must be at least 1", fix)
+        at_least_one(trials=options.trials, episodes=options.episodes, keep=options.keep, seeds=options.seeds)
         if options.resume and options.no_retraining:
             rule = "without trainings there is nothing to resume"
             raise ConfigError("--no-retraining", True, rule, "leave out either it or --resume")

@@ -27,7 +27,7 @@ from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge as judge_responses
 from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options
 from rbc_rllib.runs.launch import RunOptions, can_resume, run
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import at_least_one, refused
 from rbc_rllib.training.checkpoints import check_fit, newest_checkpoint
 from rbc_rllib.training.deviations import deviators_rates, final_game
 from rbc_rllib.training.rllib_internals import quiet
@@ -98,12 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = command.parse_args(arguments)
     quiet()
     with refused(command):
-        for name, value, fix in (
-            ("--rounds", options.rounds, "the literature takes 3 to 5"),
-            ("--iterations", options.iterations, "leave it out to get the default"),
-        ):
-            if value is not None and value < 1:
-                raise ConfigError(name, value, "it must be at least 1", fix)
+        at_least_one(rounds=options.rounds, iterations=options.iterations)
         original, how = options.run.absolute(), run_options(options)
         experiment = ExperimentConfig.of_trial(original)
         check_fit(newest_checkpoint(original), experiment)

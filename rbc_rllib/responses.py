@@ -5,7 +5,6 @@ Of each training all checkpoints are responses, and so are the frozen policies t
 had not reached. The best response of each seed is chosen on validation episodes and judged on held-out ones.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from analysis.gains import Gain, Solution, measure_each, measure_gain, table, wo
 from analysis.gains_figure import gains_figure
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.files import write_json
 from rbc_rllib.leaving import Leaving
 from rbc_rllib.play.spaces import agent_names
 from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, training_state
@@ -123,7 +123,7 @@ def judge(folder: Path, finished: list[Path]) -> str:
         "unit": "reward a quarter and agent",
         "solutions": [solution.record() for solution in solutions],
     }
-    (folder / "best_response.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
+    write_json(record, folder / "best_response.json")
     save(gains_figure(solutions[-1], first.economy), folder / "best_response.png")
     note = (
         f"Rewards are means a quarter (and an agent) over {first.evaluation_episodes} held-out episodes; [low, high] is"

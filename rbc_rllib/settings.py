@@ -26,6 +26,14 @@ class ConfigError(ValueError):
         return ConfigError(f"{prefix}.{self.key}" if prefix else self.key, self.value, self.rule, self.fix)
 
 
+def at_least_one(**numbers: int | None) -> None:
+    """Raise `ConfigError` for the first of these options that is less than 1; None is one that was not given."""
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(option, value, "it must be at least 1", "leave it out to get the default")
+
+
 @contextmanager
 def refused(command: argparse.ArgumentParser) -> Iterator[None]:
     """Turn a refused setting into one line and exit status 2, in every command."""

@@ -30,7 +30,7 @@ from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options
 from rbc_rllib.runs.launch import run
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import ConfigError, at_least_one, refused
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
 from rbc_rllib.training.rllib_internals import quiet
 
@@ -62,9 +62,7 @@ def trainings(
 
     Raises `ConfigError` where there can be none.
     """
-    for name, value in (("--seeds", seeds), ("--episodes", episodes)):
-        if value < 1:
-            raise ConfigError(name, value, "it must be at least 1", "leave it out to get the default")
+    at_least_one(seeds=seeds, episodes=episodes)
     for key, value in (values or {}).items():
         if fix := DECIDED_HERE.get(key.partition(".")[0]):
             raise ConfigError(key, value, "a tax map decides that itself", fix)

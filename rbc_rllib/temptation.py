@@ -23,18 +23,19 @@ import numpy as np
 
 from analysis.figures import save
 from analysis.intervals import bounded, t_interval
-from analysis.plans import Plan, paired, write_json
+from analysis.plans import Plan, paired
 from analysis.temptation import Credibility, Temptation, temptation_figure
 from analysis.writing import plan_words
 from rbc_rllib.economy import Actions, Outcome
 from rbc_rllib.economy.planner import Rates
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.files import write_json
 from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.policies import Policies, load_policies
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import ConfigError, at_least_one, refused
 from rbc_rllib.training.checkpoints import newest_checkpoint
 from rbc_rllib.training.rllib_internals import quiet
 
@@ -154,9 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     quiet()
     with refused(parser):
-        if options.episodes is not None and options.episodes < 1:
-            fix = "leave it out to get the experiment's own"
-            raise ConfigError("--episodes", options.episodes, "it must be at least 1", fix)
+        at_least_one(episodes=options.episodes)
         policies = load_policies(options.run)
         episodes = options.episodes or policies.experiment.evaluation_episodes
         prepare_process()

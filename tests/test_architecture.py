@@ -10,7 +10,7 @@ PACKAGES = ("rbc_rllib", "callbacks", "analysis", "tune_configs", "benchmarks")
 LONGEST_FILE = 400
 
 FLOORS = (
-    ("rbc_rllib.settings",),
+    ("rbc_rllib.settings", "rbc_rllib.files"),
     ("rbc_rllib.arrays",),
     ("rbc_rllib.economy",),
     ("rbc_rllib.curriculum", "rbc_rllib.leaving", "rbc_rllib.search", "analysis"),

@@ -12,6 +12,7 @@ import ray
 from ray import tune
 
 from rbc_rllib.experiment import ExperimentConfig, Sweep
+from rbc_rllib.files import write_json
 from rbc_rllib.runs.faults import RETRIES, cause_line, failure_line, the_retries
 from rbc_rllib.runs.gauges import Gauges
 from rbc_rllib.runs.interruption import the_interruption
@@ -165,7 +166,7 @@ def _restored_tuner(folder: Path, remote: Remote | None) -> tune.Tuner:
 def _new_tuner(sweep: Sweep, folder: Path, remote: Remote | None = None) -> tune.Tuner:
     parts = tune_parts(sweep)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SWEEP_FILE).write_text(json.dumps(describe_sweep(sweep), indent=2) + "\n")
+    write_json(describe_sweep(sweep), folder / SWEEP_FILE)
     if remote:
         remote.send(folder)
     return tune.Tuner(

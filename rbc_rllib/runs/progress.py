@@ -11,6 +11,7 @@ from ray.tune.logger import CSVLoggerCallback
 from ray.tune.utils import flatten_dict
 
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.files import whole
 from rbc_rllib.runs.trial import experiment_of
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -74,13 +75,11 @@ def rows_before(path: Path, number: int) -> list[dict[str, str]]:
 
 
 def write_progress(path: Path, rows: list[dict[str, str]], columns: list[str]) -> None:
-    """A progress file with these rows; a reader finds the old file or the new one, never half of one."""
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("w", newline="") as file:
+    """A progress file with these rows."""
+    with whole(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    unfinished.replace(path)
 
 
 class ProgressLines(tune.Callback):

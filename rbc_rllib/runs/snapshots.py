@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 from ray import tune
 
+from rbc_rllib.files import whole
 from rbc_rllib.runs.remote import Remote
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.rllib_internals import has_snapshot, state_file
@@ -104,11 +105,9 @@ def _closes_its_brackets(file: BinaryIO) -> bool:
 
 def keep_copy(snapshot: Path, run: Path) -> None:
     """Copy the snapshot in a folder into a run's; the copy before is there until this one is."""
-    unfinished = run / f"{COPY}.part"
-    with ZipFile(unfinished, "w") as archive:
+    with whole(run / COPY) as unfinished, ZipFile(unfinished, "w") as archive:
         for path in snapshot_files(snapshot):
             archive.write(path, path.name)
-    unfinished.replace(run / COPY)
 
 
 def mend(folder: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet
 from ray import tune
 
 from rbc_rllib.economy.actions import group_sizes
+from rbc_rllib.files import whole
 from rbc_rllib.runs.faults import cause_in
 from rbc_rllib.runs.trial import experiment_of
 from rbc_rllib.training.rllib_internals import forget_statistics
@@ -116,7 +117,6 @@ def with_row(table: pyarrow.Table, row: dict[str, Any]) -> pyarrow.Table:
 
 
 def write_table(table: pyarrow.Table, path: Path) -> None:
-    """Write a table; a reader finds the old file or the new one, never half of one."""
-    unfinished = path.with_suffix(".part")
-    pyarrow.parquet.write_table(table, unfinished)
-    unfinished.replace(path)
+    """Write a table, whole."""
+    with whole(path) as unfinished:
+        pyarrow.parquet.write_table(table, unfinished)

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from rbc_rllib.arrays import to_numpy
 from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.files import write_json
 from rbc_rllib.leaving import Deviation
 from rbc_rllib.play.modules import GroupModule, untrained_modules
 from rbc_rllib.settings import ConfigError
@@ -54,9 +55,7 @@ def describe(checkpoint: Path, state: TrainingState, weights: Weights) -> None:
         save_file(tensors, network_file(checkpoint, policy))
     files = {str(path.relative_to(checkpoint)): path.stat().st_size for path in _files(checkpoint)}
     record = asdict(state) | {"networks": _shapes(weights), "files": files}
-    unfinished = checkpoint / f"{STATE_FILE}.part"
-    unfinished.write_text(json.dumps(record, indent=2) + "\n")
-    unfinished.rename(checkpoint / STATE_FILE)
+    write_json(record, checkpoint / STATE_FILE)
 
 
 def training_state(checkpoint: Path) -> TrainingState:

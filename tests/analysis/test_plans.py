@@ -20,10 +20,10 @@ from analysis.plans import (
     search_figure,
     search_table,
     search_words,
-    write_json,
 )
 from analysis.temptation import Credibility, Temptation, temptation_figure
 from analysis.writing import plan_words
+from rbc_rllib.files import write_json
 from rbc_rllib.settings import ConfigError
 
 MENU = (0.0, 0.2, 0.7)

@@ -15,9 +15,9 @@ from matplotlib.image import imread
 
 from analysis.figures import new_figure
 from analysis.page import Picture
-from analysis.plans import write_json
 from analysis.report import main, write_report
 from analysis.tax_map import NUMBERS, TaxMap
+from rbc_rllib.files import write_json
 from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, write_trial
 from tests.analysis.test_plans import retrained, search
 
