@@ -5,7 +5,7 @@ from typing import Any
 
 from analysis.intervals import Interval, bounded
 from analysis.metrics import verdict
-from analysis.results import Trial, read_json
+from analysis.results import Trial, folder_beside, read_json
 from analysis.writing import listed, markdown
 
 FOLLOWERS = {
@@ -32,8 +32,7 @@ def how_asked(trial: Trial) -> str | None:
 
 
 def _answers(trial: Trial) -> dict[str, Any] | None:
-    folder = trial.path.absolute()
-    path = folder.parents[1] / f"best_response-{folder.parent.name}-{folder.name}" / "best_response.json"
+    path = folder_beside("best_response", trial.path) / "best_response.json"
     return read_json(path) if path.is_file() else None
 
 

@@ -65,6 +65,17 @@ class Trial:
         return path if path.is_file() else None
 
 
+def run_name(trial: Path) -> str:
+    """Of a trial's folder: `<experiment>/<trial>`."""
+    return "/".join(trial.absolute().parts[-2:])
+
+
+def folder_beside(kind: str, trial: Path, results: Path | None = None) -> Path:
+    """Where a command of that kind writes what it finds of a trial: `<kind>-<experiment>-<trial>`, by default in the
+    results that hold the experiment."""
+    return (results or trial.absolute().parents[1]) / f"{kind}-{run_name(trial).replace('/', '-')}"
+
+
 def treatment(trial: Trial) -> str:
     """The experiment's name: trials of one treatment differ in nothing but the seed."""
     return str(trial.config["name"])

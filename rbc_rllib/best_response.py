@@ -25,7 +25,7 @@ from typing import Any
 
 from analysis.followers import followers_table, followers_words
 from analysis.report import write_report
-from analysis.results import load_trial
+from analysis.results import folder_beside, load_trial
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
@@ -167,17 +167,12 @@ def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options
     is written anew with them."""
     for trial in trials:
         sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
-        folder = responses_folder(trial, trial.parents[1])
+        folder = folder_beside("best_response", trial)
         conclude(run(sweep, folder, can_resume(folder), options), judge)
     for folder in {trial.parent for trial in trials}:
         write_report(folder)
     asked = [load_trial(trial) for trial in trials]
     return f"{followers_table(asked)}\n\n{followers_words(asked)}"
-
-
-def responses_folder(trial: Path, results: Path) -> Path:
-    """Where best responses to a trial go."""
-    return results / f"best_response-{trial.parent.name}-{trial.name}"
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -259,7 +254,7 @@ def main(arguments: list[str] | None = None) -> Any:
             parse_assignments(options.set),
         )
         prepare_process()
-        folder = responses_folder(options.run.absolute(), local_results(options.results))
+        folder = folder_beside("best_response", options.run, local_results(options.results))
         conclude(run(sweep, folder, options.resume, run_options(options)), judge)
 
 

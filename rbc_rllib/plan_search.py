@@ -38,6 +38,7 @@ from analysis.plans import (
     search_table,
     search_words,
 )
+from analysis.results import folder_beside, run_name
 from rbc_rllib.economy import Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.files import write_json
@@ -48,7 +49,6 @@ from rbc_rllib.policies import Policies, load_policies
 from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options
 from rbc_rllib.runs.launch import can_resume, run
 from rbc_rllib.settings import ConfigError, at_least_one, refused
-from rbc_rllib.temptation import announced_plan, run_name, welfare
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
 from rbc_rllib.training.rllib_internals import quiet
 
@@ -78,7 +78,7 @@ class Followers:
     def scores(self, plan: Plan) -> np.ndarray:
         """`[episodes]` Social welfare a quarter of each validation episode."""
         if plan not in self._scores:
-            self._scores[plan] = welfare(self.play(plan, VALIDATION))
+            self._scores[plan] = self.play(plan, VALIDATION).welfare
             if len(self._scores) % PLANS_A_LINE == 0:
                 best = max(float(scores.mean()) for scores in self._scores.values())
                 print(f"{len(self._scores)} plans scored, the best with a welfare of {best:,.4g} a quarter", flush=True)
@@ -123,7 +123,7 @@ def best_plans(
 
 def find_plan(policies: Policies, name: str) -> Plan:
     """The run's plan, rates as they stand on the menu; raises `ConfigError` where there is none to be searched."""
-    experiment, plan = policies.experiment, announced_plan(policies, name)
+    experiment, plan = policies.experiment, policies.announced_plan(name)
     experiment.check_from_scratch(name)
     if len(experiment.economy.tax_choices) < 2:
         raise ConfigError("RUN", name, "its menu has one tax rate, so there is no other plan", "name another run")
@@ -147,12 +147,12 @@ def search_plans(trial: Path, policies: Policies, plan: Plan, settings: dict[str
     closest = max(beside, key=lambda each: each.difference.mean).plan
     if closest not in kept:
         named["neighbour"] = closest
-    base, judged = welfare(followers.play(plan)), []
+    base, judged = followers.play(plan).welfare, []
     for label, each in named.items():
         played = followers.play(each)
         comparisons = len(kept) if each in kept else 1
-        difference = paired(welfare(played), base, comparisons)
-        judged.append(Judged(label, each, t_interval(welfare(played)), difference, played.trivial_share))
+        difference = paired(played.welfare, base, comparisons)
+        judged.append(Judged(label, each, t_interval(played.welfare), difference, played.trivial_share))
     return PlanSearch(
         run=run_name(trial),
         settings=settings,
@@ -202,7 +202,7 @@ def judge(folder: Path, finished: list[Path]) -> str:
     for each in search.judged:
         if by_seed := played.get(each.name):
             search.retrained[each.name] = Retrained(
-                {seed: float(welfare(by_seed[seed]).mean()) for seed in sorted(by_seed)},
+                {seed: float(by_seed[seed].welfare.mean()) for seed in sorted(by_seed)},
                 float(np.mean([one.trivial_share for one in by_seed.values()])),
             )
     return write(search, folder.parent)
@@ -248,7 +248,7 @@ def main(arguments: list[str] | None = None) -> None:
         plan = find_plan(policies, options.run.name)
         settings = {"checkpoint": newest_checkpoint(options.run).name}
         settings |= {name: getattr(options, name) for name in ("trials", "episodes", "keep")}
-        folder = local_results(options.results) / f"plan_search-{run_name(options.run).replace('/', '-')}"
+        folder = folder_beside("plan_search", options.run, local_results(options.results))
         prepare_process()
         if options.resume:
             search = resumed(folder, settings)

@@ -52,6 +52,18 @@ class Policies:
         None where it announces none."""
         return settled_plan(self.experiment, self.networks)
 
+    def announced_plan(self, name: str) -> tuple[Rates, ...]:
+        """The tax plan of the run of this name; raises `ConfigError` where there is none, or none that is ever in
+        force."""
+        plan = self.tax_plan
+        if plan is None:
+            fix = "name a run with planner.mode=constant, schedule, or fixed with given rates"
+            raise ConfigError("RUN", name, "its planner announces no plan of its own", fix)
+        if self.experiment.economy.episode_length < 2:
+            rule = "its episodes have one quarter, which is untaxed"
+            raise ConfigError("RUN", name, rule, "name a run with economy.episode_length of at least 2")
+        return plan
+
     def act(self, observations: Mapping[str, Any], seed: int | None = None, greedy: bool = False) -> dict[str, Any]:
         """What agents do who see `observations`: drawn with `seed` (a fresh one where there is none), or most likely.
 

@@ -18,6 +18,7 @@ already is not trained again.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from analysis.results import folder_beside
 from analysis.rounds import rounds_table
 from rbc_rllib.best_response import DEFAULT_EPISODES, DEFAULT_SHARE_OF_TRAINING, best_responses
 from rbc_rllib.evaluate import judge as judge_policies
@@ -106,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
         to_be = tuple(PoolMember(checkpoint="to be learned", deviator=name) for name in options.deviators)
         next_policies(original, original, to_be, iterations, options.pool_share)  # refused now, not after a round
         prepare_process()
-        folder = local_results(options.results) / f"psro-{original.parent.name}-{original.name}"
+        folder = folder_beside("psro", original, local_results(options.results))
         newest, pool, answers = original, tuple[PoolMember, ...](), list[Path]()
         for number in range(options.rounds + 1):
             if number:

@@ -150,8 +150,7 @@ def _judge_checkpoint(checkpoint: Path, members: list[Member]) -> Solution:
         gain_of(deviator, by_deviator[deviator], Asked(frozen, by_deviator[deviator][0][1]))
         for deviator in sorted(by_deviator, key=_order)
     ]
-    trivial_share = float(frozen.held_out.indicators["trivial_share"].mean())
-    return Solution(checkpoint.name, training_state(checkpoint).env_steps, trivial_share, tuple(gains))
+    return Solution(checkpoint.name, training_state(checkpoint).env_steps, frozen.held_out.trivial_share, tuple(gains))
 
 
 def _order(deviator: str) -> tuple[int, list[int]]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.results import folder_beside
 from analysis.tax_map import TaxMap, cell_numbers, cells
 from analysis.tax_map_report import write_tax_map
 from rbc_rllib.economy import EconomyParameters, Planner
@@ -114,16 +115,14 @@ def _on_menu(params: EconomyParameters, name: str, rate: float) -> float:
     return near[0]
 
 
-def play_cell(
-    experiment: ExperimentConfig, followers: dict[str, GroupModule], rates: Rates, episodes: int | None = None
-) -> HeldOut:
+def play_cell(experiment: ExperimentConfig, followers: dict[str, GroupModule], rates: Rates) -> HeldOut:
     """What the followers of an experiment without a planner who learns do when told `rates`, on its held-out episodes.
 
     These have the experiment's own seed, so that all cells, and the retrained one of that seed, have the same random
     numbers.
     """
     given = experiment.replace(planner=Planner(mode="fixed", rates=(rates,)))
-    return play_held_out(given, followers, episodes or experiment.evaluation_episodes, experiment.seed)
+    return play_held_out(given, followers, experiment.evaluation_episodes, experiment.seed)
 
 
 def judge(folder: Path, finished: list[Path]) -> str:
@@ -181,10 +180,9 @@ def main(arguments: list[str] | None = None) -> None:
     with refused(command):
         values = parse_assignments(options.set)
         sweep = trainings(options.run, options.seeds, options.cells, options.episodes, values)
-        trial = options.run.absolute()
-        name = f"tax_map-{trial.parent.name}-{trial.name}"
+        folder = folder_beside("tax_map", options.run, local_results(options.results))
         prepare_process()
-        conclude(run(sweep, local_results(options.results) / name, options.resume, run_options(options)), judge)
+        conclude(run(sweep, folder, options.resume, run_options(options)), judge)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from analysis.figures import save
 from analysis.intervals import bounded, t_interval
-from analysis.plans import Plan, paired
+from analysis.plans import paired
+from analysis.results import run_name
 from analysis.temptation import Credibility, Temptation, temptation_figure
 from analysis.writing import plan_words
 from rbc_rllib.economy import Actions, Outcome
@@ -35,7 +34,7 @@ from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.policies import Policies, load_policies
-from rbc_rllib.settings import ConfigError, at_least_one, refused
+from rbc_rllib.settings import at_least_one, refused
 from rbc_rllib.training.checkpoints import newest_checkpoint
 from rbc_rllib.training.rllib_internals import quiet
 
@@ -67,7 +66,7 @@ def tempt(policies: Policies, quarter: int, levied: Rates, episodes: int, held_o
 
 def measure(trial: Path, policies: Policies, episodes: int) -> Credibility:
     """The temptation in each quarter after the first; raises `ConfigError` where no plan is announced."""
-    experiment, plan = policies.experiment, announced_plan(policies, trial.name)
+    experiment, plan = policies.experiment, policies.announced_plan(trial.name)
     params = experiment.economy
     announced, before = (
         play_held_out(experiment, policies.networks, episodes, experiment.seed, held_out)
@@ -79,7 +78,7 @@ def measure(trial: Path, policies: Policies, episodes: int) -> Credibility:
         episodes=episodes,
         seed=experiment.seed,
         plan=plan,
-        announced=t_interval(welfare(announced)),
+        announced=t_interval(announced.welfare),
         trivial_share=announced.trivial_share,
         temptations=tuple(
             _largest(policies, quarter, announced, before) for quarter in range(2, params.episode_length + 1)
@@ -87,43 +86,19 @@ def measure(trial: Path, policies: Policies, episodes: int) -> Credibility:
     )
 
 
-def announced_plan(policies: Policies, name: str) -> Plan:
-    """The run's tax plan; raises `ConfigError` where there is none, or none that is ever in force."""
-    plan = policies.tax_plan
-    if plan is None:
-        rule = "its planner announces no plan of its own"
-        raise ConfigError(
-            "RUN", name, rule, "name a run with planner.mode=constant, schedule, or fixed with given rates"
-        )
-    if policies.experiment.economy.episode_length < 2:
-        rule = "its episodes have one quarter, which is untaxed"
-        raise ConfigError("RUN", name, rule, "name a run with economy.episode_length of at least 2")
-    return plan
-
-
 def _largest(policies: Policies, quarter: int, announced: HeldOut, before: HeldOut) -> Temptation:
     """The best pair of the menu from `quarter` on, and its gain; `before`: as announced, on validation episodes."""
-    episodes, base = len(welfare(before)), welfare(before).mean()
+    episodes, base = len(before.welfare), before.welfare.mean()
     gains = {
         (income, corporate): float(
-            welfare(tempt(policies, quarter, (income, corporate), episodes, VALIDATION)).mean() - base
+            tempt(policies, quarter, (income, corporate), episodes, VALIDATION).welfare.mean() - base
         )
         for income, corporate in product(policies.experiment.economy.tax_choices, repeat=2)
     }
     levied: Rates = max(gains, key=gains.__getitem__)
-    kept, honest = gains[levied] <= 0, welfare(announced)
-    gain = paired(honest if kept else welfare(tempt(policies, quarter, levied, episodes)), honest)
+    kept, honest = gains[levied] <= 0, announced.welfare
+    gain = paired(honest if kept else tempt(policies, quarter, levied, episodes).welfare, honest)
     return Temptation(quarter, levied, gains[levied], gain)
-
-
-def welfare(played: HeldOut) -> np.ndarray:
-    """`[episodes]` The planner's social welfare a quarter."""
-    return played.indicators["social_welfare"].astype(float)
-
-
-def run_name(trial: Path) -> str:
-    """Of a trial's folder: `<experiment>/<trial>`."""
-    return "/".join(trial.absolute().parts[-2:])
 
 
 def folder_of(trial: Path, experiment: ExperimentConfig, episodes: int) -> Path:

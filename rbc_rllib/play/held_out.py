@@ -32,6 +32,11 @@ class HeldOut:
         """The share of episodes in which next to nobody works, produces or consumes."""
         return float(self.indicators["trivial_share"].mean())
 
+    @property
+    def welfare(self) -> np.ndarray:
+        """`[episodes]` The planner's social welfare a quarter."""
+        return self.indicators["social_welfare"].astype(float)
+
 
 def play_held_out(
     experiment: ExperimentConfig,

@@ -97,13 +97,8 @@ def commit() -> str | None:
         return None
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows there are; none before the first trial has ended."""
-    return read_table(path).to_pylist()
-
-
 def read_table(path: Path) -> pyarrow.Table:
-    """The same as a table."""
+    """The rows there are; none before the first trial has ended."""
     return pyarrow.parquet.read_table(path) if path.is_file() else pyarrow.table({})
 
 

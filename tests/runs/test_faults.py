@@ -23,7 +23,7 @@ import psutil
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.runs import launch
 from rbc_rllib.runs.snapshots import is_whole
-from rbc_rllib.runs.trials_table import FILE, read_rows
+from rbc_rllib.runs.trials_table import FILE, read_table
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, weights_hash
 from tests.runs.commands import environment, finish, free_ports, rows, start, trials_in
@@ -133,7 +133,7 @@ def networks(trial: Path) -> dict[str, str]:
 
 def table(sweep: Path) -> dict[str, dict]:
     """`trials.parquet` by trial."""
-    return {row["trial"]: row for row in read_rows(sweep / FILE)}
+    return {row["trial"]: row for row in read_table(sweep / FILE).to_pylist()}
 
 
 def check_same_results(sweep: Path, undisturbed: Path, trials: list[str]) -> None:

@@ -12,7 +12,7 @@ from rbc_rllib.economy import Planner
 from rbc_rllib.evaluate import evaluate
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.leaving import Deviation
-from rbc_rllib.plan_search import FILE, Followers, best_plans, find_plan, judge, main, search_plans, welfare, write
+from rbc_rllib.plan_search import FILE, Followers, best_plans, find_plan, judge, main, search_plans, write
 from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.policies import Policies, load_policies
 from tests.play.networks import build_modules
@@ -100,7 +100,7 @@ def test_a_given_plan_has_the_welfare_of_its_evaluation(tmp_path):
     run = untrained(fixed(PLANNED, (0.0, 0.8), (0.4, 0.4)), tmp_path / "fixed")
     told = load_policies(run)
     ours = Followers(told, 8).play(find_plan(told, "fixed"))
-    np.testing.assert_array_equal(welfare(ours), evaluate(run, episodes=8).indicators["social_welfare"])
+    np.testing.assert_array_equal(ours.welfare, evaluate(run, episodes=8).indicators["social_welfare"])
 
 
 @pytest.mark.parametrize("mode", ["constant", "schedule"])
@@ -108,9 +108,9 @@ def test_followers_who_draw_nothing_answer_a_learned_plan_as_in_their_run(mode):
     told = policies(PLANNED.with_values({"planner.mode": mode}), weight=1e6)
     plan = find_plan(told, "run")
     assert len(plan) == {"constant": 1, "schedule": 2}[mode]
-    own = welfare(play_held_out(told.experiment, told.networks, 6, told.experiment.seed))
-    np.testing.assert_array_equal(welfare(Followers(told, 6).play(plan)), own)
-    others = [welfare(Followers(told, 6).play((pair,) * len(plan))) for pair in product(MENU, repeat=2)]
+    own = play_held_out(told.experiment, told.networks, 6, told.experiment.seed).welfare
+    np.testing.assert_array_equal(Followers(told, 6).play(plan).welfare, own)
+    others = [Followers(told, 6).play((pair,) * len(plan)).welfare for pair in product(MENU, repeat=2)]
     assert any(not np.array_equal(other, own) for other in others)
 
 

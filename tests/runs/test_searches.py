@@ -21,7 +21,7 @@ from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.searches import Remembered, at_once
 from rbc_rllib.runs.trial import Trial
-from rbc_rllib.runs.trials_table import FILE, read_rows
+from rbc_rllib.runs.trials_table import FILE, read_table
 from rbc_rllib.search import Search, counted, lowest
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.sweep import trained_anew
@@ -190,7 +190,7 @@ def test_a_search_by_optuna_that_is_interrupted_goes_on_with_the_next_suggestion
     for path in ("economy/social_welfare", "gain/each_firm"):
         told = [outcome[path] for outcome in state[2]["outcomes"].values()]
         assert sorted(told) == pytest.approx(sorted(float(report[path]) for report in last.values()))
-    measured = {row["trial"]: row["gain/each_firm"] for row in read_rows(tmp_path / "optuna" / FILE)}
+    measured = {row["trial"]: row["gain/each_firm"] for row in read_table(tmp_path / "optuna" / FILE).to_pylist()}
     assert measured == {trial.name: float(trial.reports[-1]["gain/each_firm"]) for trial in trials}
     assert all(trial.reports[0]["gain/each_firm"] == "nan" for trial in trials)
 

@@ -103,9 +103,9 @@ def test_by_default_cells_on_the_menu_are_retrained(tmp_path):
 
 @pytest.mark.parametrize("rates", CELLS)
 def test_a_cells_rates_are_in_force_in_all_quarters_after_the_first(rates, judged):
-    experiment = ExperimentConfig.from_json(judged[1][0] / "config.json")
+    experiment = ExperimentConfig.from_json(judged[1][0] / "config.json").replace(evaluation_episodes=3)
     followers = load_networks(newest_checkpoint(judged[1][0]), experiment)
-    played = play_cell(experiment, followers, rates, episodes=3)
+    played = play_cell(experiment, followers, rates)
     for tax, rate in zip(("income", "corporate"), rates, strict=True):
         in_force = played.rollout[f"state/{tax}_tax_rate"]
         np.testing.assert_allclose(in_force, np.array([0.0] + [rate] * (QUARTERS - 1))[:, None].repeat(3, 1))
@@ -113,13 +113,13 @@ def test_a_cells_rates_are_in_force_in_all_quarters_after_the_first(rates, judge
 
 def test_all_cells_have_the_same_random_numbers_and_seeds_others():
     """Networks whose weights are 0 answer all rates in the same way, but for chance."""
-    experiment = EXPERIMENT.replace(planner=DRAWN)
+    experiment = EXPERIMENT.replace(planner=DRAWN, evaluation_episodes=3)
     followers = untrained_modules(experiment, seed=0)
     with torch.no_grad():
         for parameter in (p for module in followers.values() for p in module.parameters()):
             parameter.zero_()
-    first, second = (play_cell(experiment, followers, rates, episodes=3).rollout for rates in (CELLS[0], CELLS[5]))
-    other = play_cell(experiment.replace(seed=1), followers, CELLS[0], episodes=3).rollout
+    first, second = (play_cell(experiment, followers, rates).rollout for rates in (CELLS[0], CELLS[5]))
+    other = play_cell(experiment.replace(seed=1), followers, CELLS[0]).rollout
     for name in ("outcome/hours_worked", "state/prices"):
         np.testing.assert_array_equal(first[name], second[name])
         assert not np.array_equal(first[name], other[name])

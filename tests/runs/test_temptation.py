@@ -13,7 +13,7 @@ from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import Certain, Seat
 from rbc_rllib.policies import Policies, load_policies
-from rbc_rllib.temptation import BrokenPlan, main, measure, tempt, welfare
+from rbc_rllib.temptation import BrokenPlan, main, measure, tempt
 from tests.play.networks import build_modules
 from tests.runs.trials import untrained
 from tests.small import SMALL
@@ -116,7 +116,7 @@ def test_in_the_last_quarter_the_best_break_and_its_gain_are_known():
     announced = play_held_out(told.experiment, told.networks, 12, told.experiment.seed, economy_class=watched)
     kept = params.firm_welfare_weight * 0.8 * profits[0] / params.episode_length
     assert kept.mean() > 0
-    gain = welfare(tempt(told, 4, (0.4, 0.0), 12)) - welfare(announced)
+    gain = tempt(told, 4, (0.4, 0.0), 12).welfare - announced.welfare
     np.testing.assert_allclose(gain, kept, rtol=1e-3, atol=1e-4)
 
 
@@ -129,7 +129,7 @@ def test_the_best_break_is_chosen_on_validation_episodes(tmp_path):
     assert last.levied[1] == 0.0
     assert not last.kept
     announced = play_held_out(told.experiment, told.networks, 12, told.experiment.seed)
-    gain = welfare(tempt(told, 4, last.levied, 12)) - welfare(announced)
+    gain = tempt(told, 4, last.levied, 12).welfare - announced.welfare
     assert last.gain.mean == pytest.approx(gain.mean())
     assert found.announced.mean == pytest.approx(float(announced.indicators["social_welfare"].mean()))
     assert found.percent(last).mean == pytest.approx(100 * gain.mean() / abs(found.announced.mean))

@@ -6,7 +6,7 @@ import pandas
 import pytest
 
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.runs.trials_table import FILE, TrialsTable, commit, read_rows
+from rbc_rllib.runs.trials_table import FILE, TrialsTable, commit, read_table
 from tests.small import SMALL
 
 
@@ -57,11 +57,11 @@ def test_a_trial_that_failed_and_then_ended_has_the_row_of_its_end(tmp_path):
     trial.num_failures = 2
     (tmp_path / "a_seed0" / "error.txt").write_text("Traceback\n\nNumericsError: firm, step 7: price is NaN\n")
     table.on_trial_error(1, [], trial)
-    (row,) = read_rows(tmp_path / FILE)
+    (row,) = read_table(tmp_path / FILE).to_pylist()
     assert (row["status"], row["error"]) == ("ERROR", "NumericsError: firm, step 7: price is NaN")
     assert row["failures"] == 2
     TrialsTable(tmp_path).on_trial_complete(2, [], trial)
-    (row,) = read_rows(tmp_path / FILE)
+    (row,) = read_table(tmp_path / FILE).to_pylist()
     assert (row["status"], row["error"]) == ("TERMINATED", None)
     assert not list(tmp_path.glob("*.part"))
 
@@ -72,7 +72,7 @@ def test_a_trial_that_failed_before_its_first_report_has_a_row_too(tmp_path):
     TrialsTable(tmp_path).on_trial_error(1, [], trial)
     TrialsTable(tmp_path).on_trial_complete(2, [], ended(tmp_path, "b", 0))
     TrialsTable(tmp_path).on_trial_complete(3, [], trial)  # stopped with its configuration, it is not tried again
-    first, second = read_rows(tmp_path / FILE)
+    first, second = read_table(tmp_path / FILE).to_pylist()
     assert first["status"] == "ERROR"
     assert (first["error"], first["env_steps"], first["final/hours"]) == ("unknown", 0, None)
     assert second["final/hours"] == pytest.approx(300.0)
