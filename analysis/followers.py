@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from analysis.gains import Gain, Solution
 from analysis.intervals import Interval, bounded
 from analysis.metrics import verdict
 from analysis.results import Trial, folder_beside, read_json
@@ -17,12 +18,12 @@ FOLLOWERS = {
 """Deviators who follow the planner, and what they are called."""
 
 
-def follower_gains(trial: Trial) -> dict[str, dict[str, Any]]:
-    """The record of each follower's gain, by deviator, at the last checkpoint that `best_response` asked about; empty
+def follower_gains(trial: Trial) -> dict[str, Gain]:
+    """Each follower's gain, by deviator, at the last checkpoint that `best_response` asked about; empty
     where it has not been run with results beside the trial's experiment."""
     answers = _answers(trial)
-    gains = answers["solutions"][-1]["gains"] if answers else []
-    return {gain["deviator"]: gain for gain in gains if gain["deviator"] in FOLLOWERS}
+    gains = Solution.read(answers["solutions"][-1]).gains if answers else ()
+    return {gain.deviator: gain for gain in gains if gain.deviator in FOLLOWERS}
 
 
 def how_asked(trial: Trial) -> str | None:
@@ -38,8 +39,8 @@ def _answers(trial: Trial) -> dict[str, Any] | None:
 
 def percent_gain(trial: Trial, deviator: str) -> Interval | None:
     """The gain in percent of the group's mean absolute reward, with its interval over episodes; None if unknown."""
-    record = follower_gains(trial).get(deviator, {}).get("percent_of_reward")
-    return record and Interval(**record)
+    gain = follower_gains(trial).get(deviator)
+    return gain.percent_of_reward if gain else None
 
 
 def followers_table(trials: Sequence[Trial]) -> str:

@@ -35,6 +35,11 @@ class Alone:
     consumption_equivalents: dict[str, float] | None  # percent, of each mean gain; consumers only
 
     @property
+    def most(self) -> Interval:
+        """What `largest` gains."""
+        return self.agents[self.largest]
+
+    @property
     def nash_conv(self) -> float:
         """What all of them gain, added up."""
         return sum(gain.mean for gain in self.agents.values())
@@ -76,21 +81,21 @@ class Gain:
 
     def percent(self, gain: Interval) -> Interval | None:
         """Any gain of the group's agents in this unit."""
-        return scaled(gain, 100 / self.size) if self.size else None
+        return gain.scaled(100 / self.size) if self.size else None
 
     @property
     def percent_of_improvement(self) -> Interval | None:
         """The paper's measure: gain / (reward - reward of untrained policies); None where nothing improved."""
-        return scaled(self.gain, 100 / self.improvement) if self.improvement > 0 else None
+        return self.gain.scaled(100 / self.improvement) if self.improvement > 0 else None
 
     @classmethod
     def read(cls, record: dict[str, Any]) -> Self:
         """The gain whose `record` it is."""
         known = {name: record[name] for name in cls.__dataclass_fields__}
         for name in ("gain", "best_gain", "consumption_equivalent", "temperature", "unconverged"):
-            known[name] = _read_interval(record[name])
+            known[name] = record[name] and Interval.read(record[name])
         if alone := record["alone"]:
-            agents = {name: _read_interval(gain) for name, gain in alone["agents"].items()}
+            agents = {name: Interval.read(gain) for name, gain in alone["agents"].items()}
             known["alone"] = Alone(**{**alone, "agents": agents})
         return cls(**known | {name: tuple(record[name]) for name in ("seeds", "stayed", "chosen")})
 
@@ -280,19 +285,6 @@ def _equivalents(params: EconomyParameters, consumption: np.ndarray, gain: Inter
     return None if math.isnan(mean) else Interval(mean, low, high, gain.count)
 
 
-def _read_interval(record: dict[str, Any] | None) -> Any:
-    """An interval from JSON, in which bounds that are unknown are None."""
-    if record is None:
-        return None
-    mean, low, high = (math.nan if record[name] is None else record[name] for name in ("mean", "low", "high"))
-    return Interval(mean, low, high, record.get("count", 0))
-
-
-def scaled(interval: Interval, factor: float) -> Interval:
-    """The interval in another unit."""
-    return Interval(interval.mean * factor, interval.low * factor, interval.high * factor, interval.count)
-
-
 def table(solution: Solution) -> str:
     """The gains as Markdown that is also readable as plain text."""
     head = ["deviator", "reward", "gain at least", "% of reward", "temperature %", "% of improvement"]
@@ -315,7 +307,7 @@ def words(solution: Solution) -> str:
     sentences = []
     for gain in solution.gains:
         if gain.alone:
-            most = gain.alone.agents[gain.alone.largest]
+            most = gain.alone.most
             percent_of_most = gain.percent(most)
             share = f", {bounded(percent_of_most)}% of their mean absolute reward" if percent_of_most else ""
             sentences.append(

@@ -1,8 +1,9 @@
 """Means over samples, such as seeds or episodes, and how far they can be trusted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Any, Self
 
 import numpy
 from scipy import stats
@@ -28,6 +29,16 @@ class Interval:
     def known(self) -> bool:
         """Whether there are bounds."""
         return not (numpy.isnan(self.low) or numpy.isnan(self.high))
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Self:
+        """An interval from JSON, in which bounds that are unknown are None."""
+        mean, low, high = (nan if record[name] is None else float(record[name]) for name in ("mean", "low", "high"))
+        return cls(mean, low, high, record["count"])
+
+    def scaled(self, factor: float) -> "Interval":
+        """The same in another unit."""
+        return Interval(self.mean * factor, self.low * factor, self.high * factor, self.count)
 
     def overlaps(self, other: "Interval") -> bool:
         """Whether the two intervals have a point in common; False where either has no bounds."""

@@ -9,7 +9,6 @@ differences are paired. Whatever an economy says in which next to nobody works i
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import nan
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +18,6 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.figures import COLORS, GREY, new_figure, tidy
-from analysis.gains import scaled
 from analysis.intervals import CONFIDENCE, Interval, bounded, t_interval
 from analysis.metrics import is_trivial
 from analysis.results import read_json
@@ -174,10 +172,16 @@ class PlanSearch:
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
         """The search of a record."""
-        neighbours = [Neighbour(_plan(n["plan"]), _interval(n["difference"])) for n in record["neighbours"]]
+        neighbours = [Neighbour(_plan(n["plan"]), Interval.read(n["difference"])) for n in record["neighbours"]]
         judged = [
-            Judged(j["name"], _plan(j["plan"]), _interval(j["frozen"]), _interval(j["difference"]), j["trivial_share"])
-            for j in record["judged"]
+            Judged(
+                name=each["name"],
+                plan=_plan(each["plan"]),
+                frozen=Interval.read(each["frozen"]),
+                difference=Interval.read(each["difference"]),
+                trivial_share=each["trivial_share"],
+            )
+            for each in record["judged"]
         ]
         retrained = {
             name: Retrained({int(seed): welfare for seed, welfare in r["welfare"].items()}, r["trivial_share"])
@@ -195,11 +199,6 @@ class PlanSearch:
 
 def _plan(pairs: Any) -> Plan:
     return tuple((income, corporate) for income, corporate in pairs)
-
-
-def _interval(record: Mapping[str, Any]) -> Interval:
-    mean, low, high = (nan if record[name] is None else float(record[name]) for name in ("mean", "low", "high"))
-    return Interval(mean, low, high, record["count"])
 
 
 def search_table(search: PlanSearch) -> str:
@@ -315,7 +314,7 @@ def _of_retraining(search: PlanSearch) -> list[str]:
 
 def _of_errors(search: PlanSearch) -> list[str]:
     error, welfare = t_interval(list(search.errors.values())), abs(search.learned.frozen.mean)
-    share = f", {bounded(scaled(error, 100 / welfare))}% of the {search.learned.name} plan's" if welfare else ""
+    share = f", {bounded(error.scaled(100 / welfare))}% of the {search.learned.name} plan's" if welfare else ""
     sentences = [
         f"Welfare by retrained followers minus that by the run's own is {bounded(error)} a quarter{share} (mean over"
         f" {count(error.count, 'plan')})."

@@ -10,7 +10,7 @@ earlier table there is replaced.
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import COLORS, colors, new_figure, save, tidy
-from analysis.followers import FOLLOWERS, follower_gains, how_asked, percent_gain
+from analysis.followers import FOLLOWERS, follower_gains, how_asked
+from analysis.gains import Gain
 from analysis.intervals import CONFIDENCE, Interval, bounded, proportion_interval, t_interval
 from analysis.metrics import indicator, verdict
 from analysis.quantities import BY_NAME
@@ -56,8 +57,7 @@ class Solutions:
 
     def gain(self, deviator: str) -> Interval | None:
         """What a follower gains at least, in percent of its group's mean absolute reward; over the living."""
-        gains = [gain.mean for trial in self.living if (gain := percent_gain(trial, deviator))]
-        return t_interval(gains) if gains else None
+        return self._percent(deviator, lambda gain: gain.gain)
 
     @property
     def asked(self) -> tuple[Trial, ...]:
@@ -66,16 +66,16 @@ class Solutions:
 
     def temperature(self, deviator: str) -> Interval | None:
         """What of that the frozen policies themselves gain with less noise."""
-        return self._of_records(deviator, lambda gain: (gain.get("temperature") or {}).get("mean"))
+        return self._percent(deviator, lambda gain: gain.temperature)
 
     def largest(self, deviator: str) -> Interval | None:
         """What the agent gains that gains most alone, by validation episodes."""
-        return self._of_records(deviator, lambda gain: gain["alone"] and gain["alone"]["agents"][_most(gain)]["mean"])
+        return self._percent(deviator, lambda gain: gain.alone.most if gain.alone else None)
 
-    def _of_records(self, deviator: str, part: Any) -> Interval | None:
-        records = [follower_gains(trial).get(deviator) for trial in self.living]
-        gains = [100 * own / gain["size"] for gain in records if gain and (own := part(gain)) is not None]
-        return t_interval(gains) if gains else None
+    def _percent(self, deviator: str, part: Callable[[Gain], Interval | None]) -> Interval | None:
+        gains = [gain for trial in self.living if (gain := follower_gains(trial).get(deviator))]
+        percents = [percent.mean for gain in gains if (own := part(gain)) and (percent := gain.percent(own))]
+        return t_interval(percents) if percents else None
 
     @property
     def alive_after(self) -> Interval:
@@ -97,10 +97,6 @@ class Solutions:
                 "largest_percent": {name: each.record() for name in FOLLOWERS if (each := self.largest(name))},
             }
         )
-
-
-def _most(gain: dict[str, Any]) -> str:
-    return gain["alone"]["largest"]
 
 
 def alive_after(trial: Trial) -> float:

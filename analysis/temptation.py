@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import COLORS, GREY, new_figure, tidy
-from analysis.gains import scaled
 from analysis.intervals import Interval, bounded
 from analysis.metrics import is_trivial
 from analysis.plans import WELFARE, Plan
@@ -55,7 +54,7 @@ class Credibility:
 
     def percent(self, each: Temptation) -> Interval | None:
         """The gain in percent of |announced welfare|; None where that is 0."""
-        return scaled(each.gain, 100 / abs(self.announced.mean)) if self.announced.mean else None
+        return each.gain.scaled(100 / abs(self.announced.mean)) if self.announced.mean else None
 
     def record(self) -> dict[str, Any]:
         """For JSON."""

@@ -21,19 +21,9 @@ GUESSES = "Some common causes include"
 
 
 class Retries(tune.Callback):
-    """Has Tune try failed trials again, each `number` times in this run, whatever it failed in earlier ones.
+    """Has Tune try failed trials again, each `number` times in this run, whatever it failed in earlier ones."""
 
-    There is one in a process, as with `Interruption`.
-    """
-
-    def __init__(self) -> None:
-        self.begin(RETRIES)
-
-    def __reduce__(self) -> Any:
-        return the_retries, ()
-
-    def begin(self, number: int) -> None:
-        """Grant every trial this `number`."""
+    def __init__(self, number: int) -> None:
         self.number = number
         self._granted: set[str] = set()
 
@@ -52,14 +42,6 @@ class Retries(tune.Callback):
         start = Path(trial.checkpoint.path).name if trial.checkpoint else "its beginning"
         left = trial.max_failures - trial.num_failures
         print(f"{trial} failed and goes on from {start} ({left} more retries): {cause}", flush=True)
-
-
-_THE_RETRIES = Retries()
-
-
-def the_retries() -> Retries:
-    """This process's own."""
-    return _THE_RETRIES
 
 
 def cause_in(error_file: str | Path | None) -> str:

@@ -10,18 +10,13 @@ from rbc_rllib.training.rllib_internals import end_tune_gracefully, leave_interr
 
 
 class Interruption(tune.Callback):
-    """Catches Ctrl-C while it is entered. There is one in a process: a pickled copy, as a restored run has, is it."""
+    """Catches Ctrl-C while it is entered."""
 
     def __init__(self) -> None:
         self.requested = False
         self._saved: set[str] = set()
 
-    def __reduce__(self) -> Any:
-        return the_interruption, ()
-
     def __enter__(self) -> None:
-        self.requested = False
-        self._saved = set()
         leave_interrupts_to_us()
         self._previous = signal.signal(signal.SIGINT, self._request)
 
@@ -50,11 +45,3 @@ class Interruption(tune.Callback):
         running = {trial.trial_id for trial in trials if trial.status == "RUNNING"}
         if running <= self._saved:
             end_tune_gracefully()
-
-
-_THE_INTERRUPTION = Interruption()
-
-
-def the_interruption() -> Interruption:
-    """This process's own."""
-    return _THE_INTERRUPTION

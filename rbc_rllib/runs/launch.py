@@ -13,9 +13,9 @@ from ray import tune
 
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.files import write_json
-from rbc_rllib.runs.faults import RETRIES, cause_line, failure_line, the_retries
+from rbc_rllib.runs.faults import RETRIES, Retries, cause_line, failure_line
 from rbc_rllib.runs.gauges import Gauges
-from rbc_rllib.runs.interruption import the_interruption
+from rbc_rllib.runs.interruption import Interruption
 from rbc_rllib.runs.live_table import LiveTable
 from rbc_rllib.runs.progress import ConfigFile, ProgressFile, ProgressLines
 from rbc_rllib.runs.remote import Remote, Sending
@@ -86,8 +86,7 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
     tracking = options.trackers.start(folder)
     _start_ray()
     check_cluster(sweep)
-    the_retries().begin(options.retries)
-    interruption, display = the_interruption(), progress_display()
+    retries, interruption, display = Retries(options.retries), Interruption(), progress_display()
     watching = [TensorBoard(), Gauges(folder.name), *tracking, display]
     try:
         tuner = _restored_tuner(folder, remote) if resume else _new_tuner(sweep, folder, remote)
@@ -96,7 +95,7 @@ def run(sweep: Sweep, folder: Path, resume: bool = False, options: RunOptions = 
         files.append(SnapshotCopy(folder, remote))
         if remote:
             files.append(Sending(remote, folder))
-        give_callbacks(tuner, [*files, *watching, the_retries(), interruption])
+        give_callbacks(tuner, [*files, *watching, retries, interruption])
         with interruption, display:
             grid = tuner.fit()
         if remote:

@@ -44,9 +44,6 @@ class ProgressFile(CSVLoggerCallback):
         self._run = run
         self._last: dict[str, tuple[float, list[str]]] = {}  # its number and all columns, by trial
 
-    def __reduce__(self) -> Any:
-        return ProgressFile, (self._run,)  # a restored run looks into the files
-
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
         """Add a row, in place of all that an earlier attempt at this iteration and those after it has left."""
         row = flatten_dict({key: value for key, value in result.items() if key != "config"}, delimiter="/")
@@ -93,9 +90,6 @@ class ProgressLines(tune.Callback):
 
     def __exit__(self, *_: Any) -> None:
         """Lines stay."""
-
-    def __reduce__(self) -> Any:
-        return ProgressLines, ()  # a restored run begins to count anew
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict, **_: Any) -> None:
         """Print the line, unless the trial has just had one."""

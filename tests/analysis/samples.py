@@ -8,8 +8,12 @@ from typing import Any
 import numpy
 import pandas
 
+from analysis.gains import Alone, Gain, Solution
+from analysis.intervals import Interval
+from analysis.results import folder_beside
 from rbc_rllib.arrays import stack
 from rbc_rllib.economy import Actions, EconomyParameters, initial_state, step
+from rbc_rllib.files import write_json
 
 SMALL = EconomyParameters(num_consumers=12, num_firms=4)
 STAGES = ((0.0, "prices and wages widen"), (0.2, "taxes widen"), (0.4, "everyone learns"))
@@ -76,6 +80,43 @@ def write_trial(
     if rollout:
         numpy.savez_compressed(trial / "rollout.npz", **played(economy, 4, numpy.random.default_rng(seed)))
     return trial
+
+
+def gain(
+    deviator: str,
+    mean: float,
+    size: float = 100.0,
+    temperature: float | None = None,
+    agents: dict[str, float] | None = None,
+) -> Gain:
+    """What a deviator gains, with an interval of 1 around it; of a `size` of 100 that is in percent."""
+
+    def around(value: float) -> Interval:
+        return Interval(value, value - 0.5, value + 0.5, 1)
+
+    each = {name: around(value) for name, value in (agents or {}).items()}
+    return Gain(
+        deviator=deviator,
+        reward=size,
+        size=size,
+        gain=around(mean),
+        seeds=(0,),
+        stayed=(),
+        best_seed=0,
+        best_gain=around(mean),
+        improvement=size,
+        consumption_equivalent=None,
+        temperature=None if temperature is None else around(temperature),
+        alone=Alone(each, max(each, key=lambda name: each[name].mean), None) if each else None,
+    )
+
+
+def write_answers(trial: Path, *checkpoints: list[Gain]) -> None:
+    """`best_response.json` where the command leaves it: gains at one checkpoint after the other."""
+    solutions = [Solution(f"checkpoint_{n:06}", 100, 0.0, tuple(gains)).record() for n, gains in enumerate(checkpoints)]
+    folder = folder_beside("best_response", trial)
+    folder.mkdir()
+    write_json({"iterations": 75, "held_out_episodes": 64, "solutions": solutions}, folder / "best_response.json")
 
 
 def progress(

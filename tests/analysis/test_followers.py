@@ -7,30 +7,16 @@ import pytest
 
 from analysis.followers import follower_gains, followers_table, followers_words, percent_gain
 from analysis.intervals import t_interval
-from analysis.results import load_trial, load_trials
+from analysis.results import folder_beside, load_trial, load_trials
 from analysis.taxes import compare_taxes
 from analysis.welfare import welfare_text
 from rbc_rllib.settings import ConfigError
-from tests.analysis.samples import DEAD, LIVING, SMALL, write_trial
+from tests.analysis.samples import DEAD, LIVING, SMALL, gain, write_answers, write_trial
 
 
-def write_gains(trial: Path, solutions: list[dict[str, float]], text: str | None = None) -> None:
-    """`best_response.json` where the command leaves it: gains in percent by deviator, checkpoint after checkpoint."""
-    folder = trial.parents[1] / f"best_response-{trial.parent.name}-{trial.name}"
-    folder.mkdir()
-    written = [
-        {
-            "gains": [
-                {
-                    "deviator": deviator,
-                    "percent_of_reward": {"mean": value, "low": value - 0.5, "high": value + 0.5, "count": 1},
-                }
-                for deviator, value in solution.items()
-            ]
-        }
-        for solution in solutions
-    ]
-    (folder / "best_response.json").write_text(json.dumps({"solutions": written}) if text is None else text)
+def write_gains(trial: Path, *checkpoints: dict[str, float]) -> None:
+    """Gains in percent by deviator, checkpoint after checkpoint."""
+    write_answers(trial, *([gain(deviator, value) for deviator, value in each.items()] for each in checkpoints))
 
 
 def row(table: str, name: str) -> list[str]:
@@ -41,17 +27,18 @@ def row(table: str, name: str) -> list[str]:
 def test_gains_are_those_of_followers_at_the_last_checkpoint(tmp_path: Path) -> None:
     trial = write_trial(tmp_path / "main", "schedule", 0, LIVING)
     assert follower_gains(load_trial(trial)) == {}
-    write_gains(trial, [{"each_firm": 40.0}, {"each_firm": 2.0, "planner": 9.0, "firm_3": 8.0}])
+    write_gains(trial, {"each_firm": 40.0}, {"each_firm": 2.0, "planner": 9.0, "firm_3": 8.0})
     read = load_trial(trial)
     assert set(follower_gains(read)) == {"each_firm"}
-    gain = percent_gain(read, "each_firm")
-    assert (gain.mean, gain.low, gain.high) == (2.0, 1.5, 2.5)
+    percent = percent_gain(read, "each_firm")
+    assert (percent.mean, percent.low, percent.high) == (2.0, 1.5, 2.5)
     assert percent_gain(read, "consumer") is None
 
 
 def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
     trial = write_trial(tmp_path / "main", "schedule", 0, LIVING)
-    write_gains(trial, [], text="{")
+    write_gains(trial)
+    (folder_beside("best_response", trial) / "best_response.json").write_text("{")
     with pytest.raises(ConfigError, match=r"best_response\.json.*complete JSON"):
         follower_gains(load_trial(trial))
 
@@ -59,8 +46,8 @@ def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
 def test_the_table_has_a_row_for_every_trial(tmp_path: Path) -> None:
     one = write_trial(tmp_path / "main", "schedule", 0, LIVING)
     other = write_trial(tmp_path / "main", "discretion", 0, DEAD)
-    write_gains(one, [{"each_firm": 1.25, "each_consumer": 0.5}])
-    write_gains(other, [{"each_firm": 70.0}])
+    write_gains(one, {"each_firm": 1.25, "each_consumer": 0.5})
+    write_gains(other, {"each_firm": 70.0})
     trials = [load_trial(one), load_trial(other)]
     table = followers_table(trials)
     assert row(table, "gains at least, % of the group's mean absolute reward") == ["a single firm", "a single consumer"]
@@ -86,14 +73,14 @@ def test_the_comparison_of_taxes_shows_gains_over_seeds_and_what_commitment_is_w
             indicators = LIVING | {"consumer_reward": reward}
             trial = write_trial(folder, name, seed, indicators, iterations=2, planner=planner)
             if name == "schedule" and seed < 2:
-                write_gains(trial, [{"each_firm": [1.0, 3.0][seed]}])
+                write_gains(trial, {"each_firm": [1.0, 3.0][seed]})
     for seed in range(3):  # who wants something else is not what a planner who commits is compared with
         write_trial(folder, "another", seed, LIVING, iterations=2, economy=SMALL.replace(planner_welfare="total"))
     comparison = compare_taxes(load_trials(folder))
     schedule = next(each for each in comparison.learned if each.name == "schedule")
-    gain = schedule.follower_gain("each_firm")
+    own = schedule.follower_gain("each_firm")
     expected = t_interval([1.0, 3.0])
-    assert (gain.mean, gain.low, gain.high, gain.count) == (2.0, expected.low, expected.high, 2)
+    assert (own.mean, own.low, own.high, own.count) == (2.0, expected.low, expected.high, 2)
     assert schedule.follower_gain("firm") is None
     worth = comparison.worth_of_commitment(schedule, "consumer")
     assert worth.by_seed == pytest.approx({0: 36.0, 1: 42.0, 2: 48.0})  # 12 consumers

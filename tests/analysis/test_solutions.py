@@ -10,22 +10,7 @@ from analysis.intervals import proportion_interval
 from analysis.results import load_trials
 from analysis.solutions import alive_after, main, solutions_of
 from rbc_rllib.settings import ConfigError
-from tests.analysis.samples import DEAD, LIVING, write_trial
-
-
-def gain(deviator: str, mean: float, temperature: float, agents: dict[str, float] | None = None) -> dict:
-    interval = {"low": 0.0, "high": 1.0, "count": 1}
-    alone = agents and {
-        "agents": {name: interval | {"mean": each} for name, each in agents.items()},
-        "largest": max(agents, key=agents.__getitem__),
-    }
-    return {
-        "deviator": deviator,
-        "size": 200.0,
-        "percent_of_reward": interval | {"mean": mean / 2},
-        "temperature": interval | {"mean": temperature},
-        "alone": alone,
-    }
+from tests.analysis.samples import DEAD, LIVING, gain, write_answers, write_trial
 
 
 @pytest.fixture
@@ -36,12 +21,9 @@ def study(tmp_path):
         richer = own | {"consumer_reward": own["consumer_reward"] + seed} if own is LIVING else own
         trial = write_trial(folder, name, seed, richer)
         if name == "cooled":
-            gains = [gain("firm", 8.0 + seed, 2.0), gain("each_firm", 4.0, 1.0, {"firm_0": 2.0, "firm_1": 6.0})]
-            answers = tmp_path / f"best_response-study-{trial.name}"
-            answers.mkdir()
-            (answers / "best_response.json").write_text(
-                json.dumps({"iterations": 75, "held_out_episodes": 64, "solutions": [{"gains": gains}]})
-            )
+            all_firms = gain("firm", 8.0 + seed, size=200.0, temperature=2.0)
+            each_firm = gain("each_firm", 4.0, size=200.0, temperature=1.0, agents={"firm_0": 2.0, "firm_1": 6.0})
+            write_answers(trial, [all_firms, each_firm])
     return folder
 
 

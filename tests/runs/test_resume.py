@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -15,9 +14,8 @@ from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, MedianStoppin
 
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs import launch
-from rbc_rllib.runs.interruption import Interruption, the_interruption
+from rbc_rllib.runs.interruption import Interruption
 from rbc_rllib.runs.launch import SWEEP_FILE, run
-from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.settings import ConfigError
 from tests.runs.commands import REPOSITORY, finish, interrupt, rows, start
@@ -303,17 +301,3 @@ def test_a_checkpoint_is_saved_where_it_is_due_and_where_the_run_is_interrupted(
     result = {"env_steps": 400, "should_checkpoint": due}
     interruption.on_trial_result(0, [], None, result)
     assert result["should_checkpoint"] is (requested or due)
-
-
-def test_a_restored_run_has_the_interruption_of_its_own_process():
-    assert pickle.loads(pickle.dumps(the_interruption())) is the_interruption()
-    assert pickle.loads(pickle.dumps(Interruption())) is the_interruption()
-
-
-def test_a_restored_run_prints_its_lines_anew():
-    """Times of another process's clock would silence it, or never."""
-    lines = ProgressLines()
-    lines._printed["small_seed0"] = 1e9
-    restored = pickle.loads(pickle.dumps(lines))
-    assert isinstance(restored, ProgressLines)
-    assert restored._printed == {}

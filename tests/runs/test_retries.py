@@ -1,11 +1,11 @@
 """How often a trial is tried again, and what is said of why it failed."""
 
-import pickle
 from types import SimpleNamespace
 
 import pytest
 
-from rbc_rllib.runs.faults import RETRIES, Retries, cause_in, failure_line, the_retries
+from rbc_rllib.runs.faults import RETRIES, Retries, cause_in, failure_line
+from rbc_rllib.runs.launch import RunOptions
 
 NAN = """Failure # 1 (occurred at 2026-11-28_07-00-00)
 ray::Trial.train() (pid=7, ip=192.0.2.2, actor_id=ab)
@@ -38,8 +38,7 @@ def trial_with(error: str, folder, failures: int, **attributes) -> SimpleNamespa
 
 @pytest.mark.parametrize(("number", "before"), [(3, 0), (0, 0), (3, 4)])
 def test_every_run_grants_its_retries_once_whatever_earlier_ones_saw(number, before, tmp_path):
-    retries, trial = Retries(), trial_with(DIED, tmp_path, before)
-    retries.begin(number)
+    retries, trial = Retries(number), trial_with(DIED, tmp_path, before)
     retries.on_step_begin(1, [trial])
     assert trial.max_failures == before + number
     trial.num_failures += 1
@@ -47,14 +46,13 @@ def test_every_run_grants_its_retries_once_whatever_earlier_ones_saw(number, bef
     assert trial.max_failures == before + number
 
 
-def test_the_number_is_three_and_a_restored_run_has_that_of_its_own_process():
-    assert Retries().number == RETRIES == 3
-    assert pickle.loads(pickle.dumps(Retries())) is the_retries()
+def test_the_number_is_three_unless_said_otherwise():
+    assert RunOptions().retries == RETRIES == 3
 
 
 def test_a_failure_is_told_with_its_cause_and_where_the_trial_goes_on(tmp_path, capsys):
     checkpoint = SimpleNamespace(path=f"{tmp_path}/checkpoint_000002")
-    retries, trial = Retries(), trial_with(DIED, tmp_path, 0, checkpoint=checkpoint)
+    retries, trial = Retries(RETRIES), trial_with(DIED, tmp_path, 0, checkpoint=checkpoint)
     retries.on_step_begin(1, [trial])
     trial.num_failures = 1
     retries.on_trial_recover(1, [trial], trial)
