@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.followers import followers_table, followers_words
+from analysis.gains import Solution
 from analysis.report import write_report
-from analysis.results import folder_beside, load_trial
+from analysis.results import folder_beside, load_trial, read_json
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
@@ -163,9 +164,11 @@ def _unusual(deviation: Deviation) -> list[str]:
 
 def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options: RunOptions = RunOptions()) -> str:
     """What `deviators` would gain by leaving the newest policies of each trial of an experiment, in short trainings of
-    one seed, in words. What is finished already is not trained again; results lie beside the experiment, whose report
-    is written anew with them."""
+    one seed, in words. Nobody is asked twice; results lie beside the experiment, whose report is written anew with
+    them."""
     for trial in trials:
+        if _is_answered(trial, deviators, iterations):
+            continue
         sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
         folder = folder_beside("best_response", trial)
         conclude(run(sweep, folder, can_resume(folder), options), judge)
@@ -173,6 +176,16 @@ def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options
         write_report(folder)
     asked = [load_trial(trial) for trial in trials]
     return f"{followers_table(asked)}\n\n{followers_words(asked)}"
+
+
+def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bool:
+    path = folder_beside("best_response", trial) / "best_response.json"
+    if not path.is_file():
+        return False
+    record = read_json(path)
+    last = Solution.read(record["solutions"][-1])
+    answered = {gain.deviator for gain in last.gains} >= {*deviators} and record["iterations"] == iterations
+    return answered and last.checkpoint == newest_checkpoint(trial).name
 
 
 def main(arguments: list[str] | None = None) -> Any:

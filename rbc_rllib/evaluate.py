@@ -25,7 +25,7 @@ from analysis.intervals import BOOTSTRAP_SEED, Interval, mean_interval
 from analysis.metrics import is_trivial
 from analysis.quantities import BY_NAME, quantity_of
 from analysis.report import write_report
-from analysis.results import load_trials
+from analysis.results import load_trials, read_json
 from analysis.rollout import load_picture, save_rollout
 from analysis.tidy import save_table
 from analysis.writing import plan_words
@@ -40,6 +40,8 @@ from rbc_rllib.runs.tensorboard import add_evaluation
 from rbc_rllib.settings import ConfigError, refused
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, training_state
 from rbc_rllib.training.rllib_internals import quiet
+
+EVALUATION = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,6 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     }
     folder = evaluation_folder(trial_folder, experiment, episodes, seed)
     folder.mkdir(exist_ok=True)
-    write_json(record, folder / "evaluation.json")
     np.savez_compressed(folder / "rollout.npz", allow_pickle=False, **result.rollout)
     save_table(result.rollout, folder / "rollout.parquet")
     picture = save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy)
@@ -134,6 +135,7 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
         by_quarter = plan * quarters if plan and len(plan) == 1 else plan or ()
         steps = training_state(checkpoint).env_steps
         add_evaluation(folder, steps, load_picture(picture), plan_words(plan or ()), by_quarter)
+    write_json(record, folder / EVALUATION)  # the last one: where it is, all is
     heading = f"{trial_folder}, {checkpoint.name}: {episodes} held-out episodes, seed {seed}"
     files = f"evaluation.json and the roll-out (npz, parquet, png) are in {folder}"
     announced = f"  announced (income / corporate tax): {plan_words(plan)}\n" if plan else ""
@@ -156,10 +158,18 @@ def evaluation_folder(trial_folder: Path, experiment: ExperimentConfig, episodes
 
 
 def judge(folder: Path, finished: list[Path]) -> str:
-    """Judge each finished trial on held-out episodes and write the report on the experiment in `folder`."""
+    """Judge each finished trial on held-out episodes, once, and write the report on the experiment in `folder`."""
     for trial in finished:
-        evaluate_trial(trial)
+        if not _is_evaluated(trial):
+            evaluate_trial(trial)
     return write_report(folder)
+
+
+def _is_evaluated(trial: Path) -> bool:
+    path, experiment = trial / EVALUATION, ExperimentConfig.of_trial(trial)
+    record = read_json(path) if path.is_file() else {}
+    expected = (experiment.evaluation_episodes, experiment.seed, newest_checkpoint(trial).name)
+    return tuple(map(record.get, ("episodes", "seed", "checkpoint"))) == expected
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -2,12 +2,15 @@
 
 import csv
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+
+import pytest
 
 from rbc_rllib.experiment import ExperimentConfig
 
@@ -20,15 +23,19 @@ def environment(**variables: str) -> dict[str, str]:
     return inherited | {"PYTHONPATH": str(REPOSITORY)} | variables
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
-    sockets = [socket.socket() for _ in range(number)]
-    for each in sockets:
-        each.bind(("", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+def free_ports(number: int) -> set[int]:
+    """None of those that the system gives to whoever asks for any: nobody else takes them before we do."""
+    ports: set[int] = set()
+    while len(ports) < number:
+        port = 20_000 + secrets.randbelow(12_000)
+        if not listens(port):
+            ports.add(port)
     return ports
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def start(*arguments: str, **variables: str) -> subprocess.Popen:
@@ -44,15 +51,22 @@ def start(*arguments: str, **variables: str) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen, seconds: float = 240) -> str:
-    """Everything that it prints."""
-    output, _ = process.communicate(timeout=seconds)
+    """Everything that it prints; one that takes longer is killed, so that nothing of it slows other tests."""
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail(f"not over after {seconds} s: {process.communicate()[0]}")
     return output
 
 
 def interrupt(*arguments: str, after: str) -> None:
     """Start a command, press Ctrl-C when its first line says `after`, and see that it says how to go on."""
     process = start(*arguments)
-    assert after in process.stdout.readline()
+    first = process.stdout.readline()
+    if after not in first:
+        process.kill()
+    assert after in first
     process.send_signal(signal.SIGINT)
     output = finish(process)
     assert process.returncode == 130, output

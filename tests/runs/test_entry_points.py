@@ -7,7 +7,6 @@ import secrets
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import pytest
 
 from rbc_rllib.runs.command_line import conclude
 from rbc_rllib.runs.launch import Run
-from tests.runs.commands import REPOSITORY, finish, rows, start
+from tests.runs.commands import REPOSITORY, finish, free_ports, listens, rows, start
 
 SHORT = ["--set", "curriculum.total_env_steps=2000"]
 TRIAL_FILES = {"config.json", "progress.csv", "evaluation.json", "rollout.npz", "rollout.parquet", "rollout.png"}
@@ -132,21 +131,6 @@ def test_help_has_examples(name, capsys):
     usage, examples = capsys.readouterr().out.split("\n\n", 1)
     assert usage.startswith(f"usage: python -m {name}")
     assert examples.count(f"python -m {name}") >= 2
-
-
-def free_ports(count: int) -> set[int]:
-    """None of those that the system gives to whoever asks for any: nobody else takes them before we do."""
-    ports: set[int] = set()
-    while len(ports) < count:
-        port = 20_000 + secrets.randbelow(12_000)
-        if not listens(port):
-            ports.add(port)
-    return ports
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.slow

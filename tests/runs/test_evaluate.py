@@ -1,6 +1,8 @@
 """Frozen policies on held-out episodes: the same numbers again, honest intervals, nothing overwritten."""
 
+import importlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,19 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_numbers(trial
     mine, others = (strict_json(folder / "evaluation.json")["indicators"] for folder in (trial, other))
     assert mine.keys() == others.keys()
     assert mine["consumer_reward"] != others["consumer_reward"]
+
+
+def test_a_resumed_sweep_evaluates_nothing_twice_and_what_was_trained_since_again(trial, monkeypatch):
+    module = importlib.import_module("rbc_rllib.evaluate")
+    evaluated, ours = [], module.evaluate_trial
+    monkeypatch.setattr(module, "evaluate_trial", lambda path: evaluated.append(ours(path)))
+    for expected in (1, 1):
+        module.judge(trial.parent, [trial])
+        assert len(evaluated) == expected
+    shutil.copytree(trial / "checkpoint_000000", trial / "checkpoint_000001")
+    module.judge(trial.parent, [trial])
+    assert len(evaluated) == 2
+    assert "checkpoint_000001" in evaluated[-1]
 
 
 def test_intervals_are_the_bootstrap_over_episodes_and_shrink_with_them():

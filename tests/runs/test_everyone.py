@@ -1,5 +1,6 @@
 """Every agent of a group asked alone, in one training: against exact solutions, and who sits where."""
 
+import importlib
 import json
 from collections import Counter
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 from analysis.gains import Solution, measure_each, table, words
-from rbc_rllib.best_response import best_responses, final_game, find_checkpoints
+from rbc_rllib.best_response import ask, best_responses, final_game, find_checkpoints
 from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.evaluate import evaluate_trial
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.leaving import DEVIATOR, Deviation
 from rbc_rllib.play.rollout import play
@@ -51,6 +53,30 @@ def test_one_training_finds_the_exact_gain_of_every_agent(group, tmp_path):
         assert gain["alone"]["agents"][agent]["low"] <= 1.05 * (reached - reward)
         assert gain["alone"]["agents"][agent]["high"] >= 0.95 * (reached - reward)
     assert gain["gain"]["mean"] == pytest.approx(np.mean([g["mean"] for g in gain["alone"]["agents"].values()]))
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_a_sweep_asks_its_deviators_once(tmp_path):
+    run = untrained(SMALL.replace(evaluation_episodes=4), tmp_path / "main" / "run")
+    evaluate_trial(run)
+    said = ask([run], ("each_firm",), 1)
+    assert "a single firm" in said
+    assert (run.parent / "report.html").is_file()
+    (progress,) = (tmp_path / "best_response-main-run").glob("*/progress.csv")
+    before = {path: path.stat().st_mtime_ns for path in progress.parents[1].rglob("*")}
+    assert ask([run], ("each_firm",), 1) == said
+    assert {path: path.stat().st_mtime_ns for path in progress.parents[1].rglob("*")} == before
+
+
+@pytest.mark.parametrize(("arguments", "asked"), [(["firm"], ["each_firm"]), (["consumer", "firm"], None)])
+def test_the_command_asks_everyone(arguments, asked, small_run, tmp_path, monkeypatch):
+    command, asked_of = importlib.import_module("rbc_rllib.best_response"), []
+    monkeypatch.setattr(command, "run", lambda sweep, *_: asked_of.append(sweep))
+    monkeypatch.setattr(command, "conclude", lambda *_: None)
+    command.main([str(small_run), "--everyone", *arguments, "--seeds", "2", "--results", str(tmp_path)])
+    (sweep,) = asked_of
+    found = [(each.deviation.deviator, each.seed) for each in sweep.experiments]
+    assert found == [(name, seed) for name in asked or ["each_consumer", "each_firm"] for seed in range(2)]
 
 
 ECONOMY = EconomyParameters(num_consumers=45, num_firms=3, episode_length=4)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from rbc_rllib.runs import live_table
 from rbc_rllib.runs.launch import progress_display
 from rbc_rllib.runs.live_table import LINES_AROUND, LiveTable, trials_table
 from rbc_rllib.runs.progress import ProgressLines
@@ -64,7 +65,8 @@ def test_a_thousand_trials_fit_any_terminal(width, height):
     assert foot == f", 633 waiting, 1 paused, 300 finished, 2 failed{hidden}"
 
 
-def test_the_table_takes_its_own_place_and_what_ended_stays_above_it():
+def test_the_table_takes_its_own_place_and_what_ended_stays_above_it(monkeypatch):
+    monkeypatch.setattr(live_table, "SECONDS_BETWEEN_DRAWINGS", 60.0)
     out = io.StringIO()
     table = LiveTable(Console(file=out, force_terminal=True, width=140, height=30))
     trials = [trial(0, "RUNNING"), trial(1, "RUNNING")]

@@ -1,6 +1,7 @@
 """Rounds against best responses: what they bring down in a game that is solved exactly, and the command."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,8 @@ def test_the_command_ends_with_a_table_of_gains_also_where_it_was_ended_between(
     (member,) = ExperimentConfig.of_trial(policies).refinement.pool
     assert member.checkpoint.startswith(str(folder / "round_0-responses"))
     (first,) = (folder / "round_0-responses").glob("each_firm*")
+    (last,) = (folder / "round_1-responses").glob("each_firm*")
+    assert Path(ExperimentConfig.of_trial(last).deviation.checkpoint).parent == policies
     assert [row["training_iteration"] for row in rows(first)] == ["1", "2"]
 
     shutil.rmtree(folder / "round_1-responses")

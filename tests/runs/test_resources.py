@@ -3,6 +3,7 @@
 import pytest
 
 from rbc_rllib.experiment import Sweep
+from rbc_rllib.runs.launch import run
 from rbc_rllib.runs.resources import check_cluster, check_feasible
 from rbc_rllib.settings import ConfigError
 from tests.small import SMALL
@@ -37,7 +38,7 @@ def test_what_never_fits_is_refused_with_both_sides(bundles, nodes, words):
 
 
 @pytest.mark.usefixtures("ray_on_this_machine")
-def test_a_sweep_that_asks_for_more_than_this_machine_has_is_refused():
+def test_a_sweep_that_asks_for_more_than_this_machine_has_is_refused(tmp_path):
     check_cluster(Sweep((SMALL,)))
     with pytest.raises(ConfigError, match=r"resources = .*ask for fewer runners"):
-        check_cluster(Sweep((SMALL.with_values({"resources.num_gpus_per_learner": 64}),)))
+        run(Sweep((SMALL.with_values({"resources.num_gpus_per_learner": 64}),)), tmp_path / "small")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ray import tune
@@ -291,6 +292,33 @@ def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(t
     economic = [name for name in straight["8000"] if name.split("/")[0] in ("economy", "curriculum", "learning")]
     for step, row in straight.items():
         assert {name: resumed[step][name] for name in economic} == {name: row[name] for name in economic}, step
+
+
+def test_what_another_user_wrote_is_resumed_only_where_that_is_trusted(finished, monkeypatch):
+    def refuse(folder: Path) -> None:
+        raise ConfigError("--resume", str(folder), "it belongs to another user", "add --trust")
+
+    monkeypatch.setattr(launch, "check_own", refuse)
+    with pytest.raises(ConfigError, match="it belongs to another user"):
+        run(searched(), finished, resume=True)
+    with pytest.raises(ConfigError, match=r"tune\.num_samples = 3"):  # what is looked at next
+        run(searched(num_samples=3), finished, resume=True, options=launch.RunOptions(trust=True))
+
+
+def test_an_interrupted_run_ends_when_every_running_trial_is_saved_or_at_once_when_it_is_told_again(monkeypatch):
+    ended, interruption = [], Interruption()
+    monkeypatch.setattr("rbc_rllib.runs.interruption.end_tune_gracefully", lambda: ended.append(True))
+    trials = [SimpleNamespace(trial_id=str(number), status="RUNNING") for number in range(2)]
+    trials.append(SimpleNamespace(trial_id="2", status="PENDING"))
+    interruption.on_step_end(0, trials)
+    interruption._request()
+    for trial in trials[:2]:
+        assert ended == []
+        interruption.on_trial_save(0, trials, trial)
+        interruption.on_step_end(0, trials)
+    assert ended == [True]
+    with pytest.raises(KeyboardInterrupt):
+        interruption._request()
 
 
 @pytest.mark.parametrize("requested", [False, True])

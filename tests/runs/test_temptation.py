@@ -10,6 +10,7 @@ import torch
 from rbc_rllib.economy import Actions, Planner, initial_state, step
 from rbc_rllib.economy.observations import observe
 from rbc_rllib.play.held_out import play_held_out
+from rbc_rllib.play.randomness import VALIDATION
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import Certain, Seat
 from rbc_rllib.policies import Policies, load_policies
@@ -131,6 +132,10 @@ def test_the_best_break_is_chosen_on_validation_episodes(tmp_path):
     announced = play_held_out(told.experiment, told.networks, 12, told.experiment.seed)
     gain = tempt(told, 4, last.levied, 12).welfare - announced.welfare
     assert last.gain.mean == pytest.approx(gain.mean())
+    before = play_held_out(told.experiment, told.networks, 12, told.experiment.seed, VALIDATION)
+    on_validation = tempt(told, 4, last.levied, 12, VALIDATION).welfare.mean() - before.welfare.mean()
+    assert last.validation_gain == pytest.approx(on_validation)
+    assert last.validation_gain != pytest.approx(last.gain.mean)
     assert found.announced.mean == pytest.approx(float(announced.indicators["social_welfare"].mean()))
     assert found.percent(last).mean == pytest.approx(100 * gain.mean() / abs(found.announced.mean))
 

@@ -71,7 +71,9 @@ def test_every_draw_is_a_valid_experiment(name):
 
 
 def test_the_quickstart_compares_commitment_with_discretion_at_full_size():
-    announced, discretion = find_sweep("quickstart").experiments
+    sweep = find_sweep("quickstart")
+    announced, discretion = sweep.experiments
+    assert sweep.deviators == ("each_firm", "each_consumer")
     assert (announced.planner, discretion.planner) == (Planner(mode="schedule"), Planner(mode="discretion"))
     assert announced.replace(name="any", planner=Planner()) == discretion.replace(name="any")
     economy = announced.economy

@@ -66,6 +66,10 @@ def test_a_training_that_goes_on_is_one_that_was_never_cut(meeting, tmp_path):
 def test_what_members_did_is_no_part_of_the_loss(meeting):
     trial = trial_of(meeting.with_values({"refinement.magnet_coeff": 0.3}))
     learner = trial.learner_group._learner
+    with torch.no_grad():
+        for magnet in learner.magnets.values():  # which begin as copies of the policies
+            for parameter in magnet.parameters():
+                parameter += 0.1
     (batch,) = trial.env_runner.sample(env_steps=0)
     for group, share in {"consumer": (0.5, 1), "firm": (0.5, 1)}.items():
         rows = dict(batch.policy_batches[group])
@@ -79,6 +83,8 @@ def test_what_members_did_is_no_part_of_the_loss(meeting):
             Postprocessing.ADVANTAGES: torch.where(mask, advantages, 1e4),
             Postprocessing.VALUE_TARGETS: torch.where(mask, rows[Postprocessing.VALUE_TARGETS], -1e4),
         }
+        seen = rows[Columns.OBS]
+        other[Columns.OBS] = seen | {"private": torch.where(mask[..., None], seen["private"], 0.5)}
         config, module = learner.config.get_config_for_module(group), learner.module[group]
         losses = [
             learner.compute_loss_for_module(
