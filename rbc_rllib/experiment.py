@@ -103,7 +103,7 @@ class ExperimentConfig(Settings):
     """One trial, complete: the same config and seed give the same metrics on a CPU."""
 
     name: str = Field("full_curriculum", pattern=r"^[A-Za-z0-9_.+-]+$")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**31)
     economy: EconomyParameters = EconomyParameters()
     planner: Planner = Planner()
     curriculum: Curriculum = Curriculum()
@@ -144,6 +144,12 @@ class ExperimentConfig(Settings):
                 rule = f"it must be a multiple of {what} = {count}, so that all get the same number of economies"
                 raise ConfigError("learning.economies_per_update", economies, rule, f"take {count * 16}, for example")
         share, own = self.refinement.pool_share, economies // runners
+        if self.planner.announces and self.planner.learns and own < 2:
+            rule = "a plan is compared with those of the other economies of its runner, and there is none"
+            raise ConfigError("learning.economies_per_update", economies, rule, f"take at least {2 * runners}")
+        if pool and economies < 2 * shares["num_learners * num_minibatches"]:
+            rule = "a minibatch is one economy, in which a member of the pool may act for all who learn"
+            raise ConfigError("learning.num_minibatches", self.learning.num_minibatches, rule, "take half, for example")
         if pool and share * own < 1:
             rule = f"of the {own} economies of each runner, that is none, and nobody would meet the pool"
             raise ConfigError("refinement.pool_share", share, rule, f"take at least {math.ceil(1000 / own) / 1000}")

@@ -65,7 +65,12 @@ def next_policies(
     return game.replace(
         deviation=None,
         start=str(newest_checkpoint(newest)),
-        refinement=refinement.replace(pool=pool, pool_share=refinement.pool_share if share is None else share),
+        refinement=refinement.replace(
+            pool=pool,
+            pool_share=refinement.pool_share if share is None else share,
+            own_advantages_from=None if refinement.own_advantages_from is None else 0.0,
+            batch_growth_from=0.0,
+        ),
         curriculum=game.curriculum.replace(
             final_entropy_coeff=experiment.curriculum.final().entropy_coeff, cooled_entropy_coeff=None
         ),

@@ -4,6 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 import ray
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.utils.metrics import (
@@ -22,7 +23,7 @@ from rbc_rllib.play.numerics import NumericsError
 from rbc_rllib.play.randomness import SHUFFLE, stream_seed
 from rbc_rllib.training.env_runner import BatchedEnvRunner
 from rbc_rllib.training.learner import EconomyLearner
-from rbc_rllib.training.metric_keys import GRADIENT_NORM, TOTAL_LOSS
+from rbc_rllib.training.metric_keys import TOTAL_LOSS
 from rbc_rllib.training.rllib_internals import MultiAgentBatch, concat_samples
 
 
@@ -84,8 +85,8 @@ class EconomyPPO(PPO):
                 # Learners with unequal numbers of minibatches would wait for each other forever.
                 num_total_minibatches=minibatches * config.num_epochs if minibatch_size else 0,
             )
+            self._check_finite(results)
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
-        self._check_finite()
 
     def check_learners(self) -> None:
         """Raise what ended a learner's process since the last update: RLlib keeps it to itself."""
@@ -115,12 +116,18 @@ class EconomyPPO(PPO):
         batches = [batch for batches, _ in answers for batch in batches]
         return batches[0] if len(batches) == 1 else concat_samples(batches)
 
-    def _check_finite(self) -> None:
-        for group in self.config.policies:
-            for name in (TOTAL_LOSS, GRADIENT_NORM):
-                value = self.metrics.peek((LEARNER_RESULTS, group, name), default=0.0)
-                if not math.isfinite(value):
-                    raise NumericsError(group, self.env_steps, name, "learner")
+    def _check_finite(self, results: list[dict[str, Any]]) -> None:
+        """The losses of an update, and the weights, where NaN and infinity of a gradient end: RLlib takes them out of
+        its norm, and for the mean of an iteration it leaves NaN out."""
+        for learner in results:
+            for policy in self.config.policies:
+                loss = learner.get(policy, {}).get(TOTAL_LOSS)  # none of those that do not learn now
+                if loss is not None and not math.isfinite(loss.peek()):
+                    raise NumericsError(policy, self.env_steps, TOTAL_LOSS, "learner")
+        for policy, weights in self.learner_group.get_weights().items():
+            for name, values in weights.items():
+                if not np.isfinite(values).all():
+                    raise NumericsError(policy, self.env_steps, name, "weights after an update")
 
 
 def _nothing(_: Any) -> None:

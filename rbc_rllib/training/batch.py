@@ -37,7 +37,7 @@ def batch_of(
 def _columns(
     experience: Experience, experiment: ExperimentConfig, policy: str, by_agent: bool = False
 ) -> dict[str, torch.Tensor]:
-    """What the loss reads: advantages standardised over the batch, by generalised advantage estimation.
+    """What the loss reads: advantages by generalised advantage estimation, standardised over the rollout's economies.
 
     Every choice of a plan that was announced before the first quarter is credited with the whole episode.
     """

@@ -48,6 +48,13 @@ def test_policies_go_on_in_the_game_in_which_training_ended(small_run, tmp_path)
     first, last = going_on.curriculum.at(0), original.curriculum.final()
     assert first.entropy_coeff == going_on.curriculum.final().entropy_coeff == last.entropy_coeff
     assert first.trainable_groups == last.trainable_groups
+    # What refines policies late in the run does so in all of a round.
+    late = {"refinement": {"own_advantages_from": 0.6, "batch_growth": 4}}
+    refined = untrained(original.with_values(late), tmp_path / "refined")
+    refinement = next_policies(refined, refined, pool, iterations=3).refinement
+    assert refinement.own_advantages(0.0)
+    assert refinement.batches(0.0) == 4
+    assert not going_on.refinement.own_advantages(1.0)
     # Whoever leaves these policies meets them alone.
     again = final_game(going_on, checkpoint)
     assert again.refinement.pool == ()

@@ -344,6 +344,31 @@ def test_nan_in_a_group_stops_training_and_is_named(group):
     algorithm.stop()
 
 
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_nan_in_the_last_update_of_an_iteration_stops_training(where, monkeypatch):
+    """RLlib leaves it out of the iteration's means, and of the norm of the gradient."""
+    once = {"learning.num_epochs": 1, "learning.num_minibatches": 1}  # no loss follows the last gradient
+    algorithm = build(SMALL.with_values({"curriculum.staged_training": False, **once}))
+    algorithm.train()
+    sample, layer = algorithm._sample, algorithm.learner_group._learner.module["firm"].unwrapped().value_head
+
+    def spoiled(env_steps):
+        batch = sample(env_steps)
+        if env_steps == 96:
+            with torch.no_grad():
+                if where == "loss":
+                    layer.weight[0, 0] = float("nan")
+                else:
+                    layer.weight.register_hook(lambda gradient: gradient * float("nan"))
+        return batch
+
+    monkeypatch.setattr(algorithm, "_sample", spoiled)
+    name = {"loss": "total_loss", "gradient": r"value_head\.weight"}[where]
+    with pytest.raises(NumericsError, match=rf"^firm: {name} is not finite .* after 128 env steps"):
+        algorithm.train()
+    algorithm.stop()
+
+
 def test_an_economy_that_leaves_the_finite_numbers_stops_training():
     with np.errstate(all="ignore"):
         exploding = SMALL.with_values({"economy.total_factor_productivity": 1e38, "economy.num_firms": 2})

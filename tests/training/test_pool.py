@@ -141,6 +141,10 @@ def test_a_member_of_another_economy_is_refused(meeting, tmp_path):
         ),
         ({"refinement.pool": POOL, "refinement.pool_share": 0.1}, r"refinement\.pool_share"),
         ({"refinement.pool_share": 0.6}, r"refinement\.pool_share"),
+        (
+            {"refinement.pool": POOL, "refinement.pool_share": 0.5, "learning.num_minibatches": 8},
+            r"learning\.num_minibatches",
+        ),
         ({"refinement.pool": POOL, "deviation": {"checkpoint": "somewhere", "deviator": "firm"}}, "deviation"),
         ({"start": "somewhere", "deviation": {"checkpoint": "somewhere", "deviator": "firm"}}, "deviation"),
     ],
