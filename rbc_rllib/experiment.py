@@ -144,9 +144,9 @@ class ExperimentConfig(Settings):
                 rule = f"it must be a multiple of {what} = {count}, so that all get the same number of economies"
                 raise ConfigError("learning.economies_per_update", economies, rule, f"take {count * 16}, for example")
         share, own = self.refinement.pool_share, economies // runners
-        if self.planner.announces and self.planner.learns and own < 2:
-            rule = "a plan is compared with those of the other economies of its runner, and there is none"
-            raise ConfigError("learning.economies_per_update", economies, rule, f"take at least {2 * runners}")
+        if self.planner.announces and self.planner.learns and economies < 2:
+            rule = "a plan that is learned is compared with those of other economies, and there is none"
+            raise ConfigError("learning.economies_per_update", economies, rule, "take 32, for example")
         if pool and economies < 2 * shares["num_learners * num_minibatches"]:
             rule = "a minibatch is one economy, in which a member of the pool may act for all who learn"
             raise ConfigError("learning.num_minibatches", self.learning.num_minibatches, rule, "take half, for example")

@@ -21,6 +21,7 @@ from ray.rllib.utils.metrics import (
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.numerics import NumericsError
 from rbc_rllib.play.randomness import SHUFFLE, stream_seed
+from rbc_rllib.training.batch import standardise
 from rbc_rllib.training.env_runner import BatchedEnvRunner
 from rbc_rllib.training.learner import EconomyLearner
 from rbc_rllib.training.metric_keys import TOTAL_LOSS
@@ -114,7 +115,10 @@ class EconomyPPO(PPO):
                 raise answer
         self.metrics.aggregate([metrics for _, metrics in answers], key=ENV_RUNNER_RESULTS)
         batches = [batch for batches, _ in answers for batch in batches]
-        return batches[0] if len(batches) == 1 else concat_samples(batches)
+        whole, experiment = batches[0] if len(batches) == 1 else concat_samples(batches), self.config.experiment
+        own_advantages = experiment.refinement.own_advantages(experiment.curriculum.progress(env_steps))
+        standardise(whole, experiment, own_advantages)
+        return whole
 
     def _check_finite(self, results: list[dict[str, Any]]) -> None:
         """The losses of an update, and the weights, where NaN and infinity of a gradient end: RLlib takes them out of

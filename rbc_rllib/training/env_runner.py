@@ -166,8 +166,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
                 recorded=[policy for policy in self.experiment.policies if policy not in frozen],
                 trained_consumers=self.experiment.learning.trained_consumers,
             )
-            own_advantages = refinement.own_advantages(progress)
-            batches.append(batch_of(rollout, self.experiment, remote, own_advantages))
+            batches.append(batch_of(rollout, self.experiment, remote))
             self._log(rollout, env_steps or 0, time.perf_counter() - start)
         make_callback(
             "on_sample_end",

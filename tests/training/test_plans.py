@@ -16,7 +16,7 @@ from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.rollout import Rollout, advantages, play
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.training.algorithm import EconomyPPO
-from rbc_rllib.training.batch import batch_of
+from rbc_rllib.training.batch import batch_of, standardise
 from rbc_rllib.training.config import stock_config
 from rbc_rllib.training.rllib_internals import Postprocessing, SampleBatch
 from tests.play.networks import build_modules, group_seats
@@ -41,6 +41,13 @@ def played(experiment: ExperimentConfig) -> Rollout:
     return play(economy, seats, torch.Generator().manual_seed(0), recorded=GROUPS)
 
 
+def standardised_batch(rollout: Rollout, experiment: ExperimentConfig) -> dict[str, Any]:
+    """What learners get, by policy."""
+    batch = batch_of(rollout, experiment)
+    standardise(batch, experiment)
+    return batch.policy_batches
+
+
 def standardised(values: Tensor) -> Tensor:
     return (values - values.mean()) / values.std(correction=0)
 
@@ -52,7 +59,7 @@ def test_every_choice_of_a_plan_is_credited_with_the_whole_episode_of_its_econom
     values = {"learning.reward_scale.planner": scale, "learning.discount": 0.5}
     experiment = learning(mode, values)
     rollout = played(experiment)
-    columns = batch_of(rollout, experiment).policy_batches["planner"]
+    columns = standardised_batch(rollout, experiment)["planner"]
     by_hand = [sum(float(outcome.planner_reward[env]) for outcome in rollout.outcomes) / scale for env in range(8)]
     welfare = torch.tensor(by_hand)
     credit = columns[Postprocessing.ADVANTAGES].view(8, 4)
@@ -67,7 +74,7 @@ def test_every_choice_of_a_plan_is_credited_with_the_whole_episode_of_its_econom
 def test_all_others_and_a_planner_with_discretion_are_credited_with_what_is_still_to_come(mode, groups):
     experiment = learning(mode)
     rollout = played(experiment)
-    batch = batch_of(rollout, experiment).policy_batches
+    batch = standardised_batch(rollout, experiment)
     for group in groups:
         experience = rollout.experience[group]
         rewards = experience.rewards / getattr(experiment.learning.reward_scale, group)

@@ -8,7 +8,7 @@ from ray.rllib.core.columns import Columns
 from rbc_rllib.leaving import PoolMember
 from rbc_rllib.play.rollout import Experience, Rollout
 from rbc_rllib.settings import ConfigError
-from rbc_rllib.training.batch import batch_of
+from rbc_rllib.training.batch import batch_of, standardise
 from rbc_rllib.training.checkpoints import initial_weights, load_networks, pool_networks, weights_hash
 from rbc_rllib.training.rllib_internals import Postprocessing
 from tests.runs.trials import trial_of, untrained
@@ -70,7 +70,7 @@ def test_what_members_did_is_no_part_of_the_loss(meeting):
         for magnet in learner.magnets.values():  # which begin as copies of the policies
             for parameter in magnet.parameters():
                 parameter += 0.1
-    (batch,) = trial.env_runner.sample(env_steps=0)
+    batch = trial._sample(env_steps=0)
     for group, share in {"consumer": (0.5, 1), "firm": (0.5, 1)}.items():
         rows = dict(batch.policy_batches[group])
         mask = rows[Columns.LOSS_MASK]
@@ -104,7 +104,9 @@ def test_a_firm_that_is_away_everywhere_has_no_advantage_of_its_own():
     present[2:4, 0] = False
     experience = Experience({"private": zeros.unsqueeze(-1)}, zeros, zeros, zeros, 1e5 * rewards, present)
     rollout = Rollout(torch.zeros((6, 1, 1)), {"firm": experience}, [], [])
-    batch = batch_of(rollout, SMALL.with_values({"refinement.pool": POOL}), own_advantages=True)
+    experiment = SMALL.with_values({"refinement.pool": POOL})
+    batch = batch_of(rollout, experiment)
+    standardise(batch, experiment, own_advantages=True)
     found = batch.policy_batches["firm"][Postprocessing.ADVANTAGES]
     assert torch.isfinite(found).all()
     for firm, here in ((0, [0, 1, 4, 5]), (1, list(range(6)))):

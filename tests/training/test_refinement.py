@@ -7,9 +7,9 @@ import torch
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Refinement
 from rbc_rllib.play.rollout import Experience, Rollout
-from rbc_rllib.training.batch import batch_of
+from rbc_rllib.training.batch import batch_of, standardise
 from rbc_rllib.training.checkpoints import load_networks, weights_hash
-from rbc_rllib.training.rllib_internals import Postprocessing
+from rbc_rllib.training.rllib_internals import Postprocessing, concat_samples
 from tests.runs.trials import trial_of
 from tests.small import SMALL
 
@@ -125,13 +125,29 @@ def test_each_firms_advantages_may_be_standardised_by_themselves():
     rollout, experiment = rollout_of(1e5 * rewards), ExperimentConfig()
 
     def spread(own_advantages: bool) -> list[float]:
-        batch = batch_of(rollout, experiment, own_advantages=own_advantages)
+        batch = batch_of(rollout, experiment)
+        standardise(batch, experiment, own_advantages)
         return batch.policy_batches["firm"][Postprocessing.ADVANTAGES].std(0, correction=0).tolist()
 
     alone, together = spread(True), spread(False)
     assert alone == pytest.approx([1, 1, 1], rel=1e-5)
     assert together[0] < 0.05
     assert together[2] > 1.5
+
+
+@pytest.mark.parametrize("on_host", [False, True])
+def test_advantages_are_standardised_over_the_batch_whoever_has_played_it(on_host):
+    """Of two runners whose economies went differently well, those of one are above the mean and the others below."""
+    rewards, experiment = torch.zeros(8, 2, 3), ExperimentConfig()
+    rewards[:, 1] = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    lucky = rewards + torch.tensor([0.0, 10.0])[:, None]
+    batch = concat_samples([batch_of(rollout_of(1e5 * each), experiment, on_host) for each in (rewards, lucky)])
+    standardise(batch, experiment)
+    found = torch.as_tensor(batch.policy_batches["firm"][Postprocessing.ADVANTAGES])
+    assert isinstance(batch.policy_batches["firm"][Postprocessing.ADVANTAGES], np.ndarray) is on_host
+    assert found.mean().item() == pytest.approx(0, abs=1e-5)
+    assert found.std(correction=0).item() == pytest.approx(1, rel=1e-4)
+    assert (found[:16] < found[16:]).all()
 
 
 def test_late_batches_are_larger_and_rarer():
@@ -160,7 +176,7 @@ def test_own_advantages_begin_when_they_are_told():
     assert not Refinement().own_advantages(1.0)
     trial, spreads = trial_of(EVERYONE.with_values({"refinement.own_advantages_from": 0.4})), []
     for share in (0.3, 0.5):
-        (batch,) = trial.env_runner.sample(env_steps=round(share * EVERYONE.curriculum.total_env_steps))
+        batch = trial._sample(env_steps=round(share * EVERYONE.curriculum.total_env_steps))
         advantages = batch.policy_batches["firm"][Postprocessing.ADVANTAGES]
         spreads.append(advantages.std(0, correction=0).tolist())
     trial.stop()
