@@ -15,7 +15,7 @@ from benchmarks.timing import Clock, PartTimer
 from rbc_rllib.play.distribution import MultiHeadCategorical
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.vector_economy import VectorEconomy
-from rbc_rllib.training import batch, env_runner
+from rbc_rllib.training import algorithm, batch, env_runner
 from rbc_rllib.training.algorithm import EconomyPPO
 from rbc_rllib.training.env_runner import BatchedEnvRunner
 
@@ -28,7 +28,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "sampling: forward": [(GroupModule, "trunk"), (GroupModule, "logits"), (GroupModule, "compute_values")],
     "sampling: choice of actions": [(MultiHeadCategorical, "sample"), (MultiHeadCategorical, "logp")],
     "sampling: all else": [(env_runner, "play")],
-    "batch: advantages": [(batch, "advantages")],
+    "batch: advantages": [(batch, "advantages"), (algorithm, "standardise")],
     "batch: rows": [(env_runner, "batch_of")],
     "indicators and checks": [(BatchedEnvRunner, "_log")],
     UPDATE: [
@@ -38,7 +38,11 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
         (PPOTorchLearner, "postprocess_gradients_for_module"),
         (torch.optim.Adam, "step"),
     ],
-    "weights to the runner": [(LearnerGroup, "get_weights"), (MultiRLModule, "set_state")],
+    "weights: to the runner, and whether they are finite": [
+        (LearnerGroup, "get_weights"),
+        (MultiRLModule, "set_state"),
+        (EconomyPPO, "_check_finite"),
+    ],
     RLLIB: [
         (EconomyPPO, "training_step"),
         (MetricsLogger, "log_value"),
