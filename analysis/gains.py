@@ -18,6 +18,7 @@ from analysis.metrics import is_trivial
 from analysis.writing import markdown, number, plain
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
+from rbc_rllib.settings import ConfigError
 
 ROUNDING = 1e-9
 """Differences below this share of a reward's size are none."""
@@ -90,7 +91,10 @@ class Gain:
 
     @classmethod
     def read(cls, record: dict[str, Any]) -> Self:
-        """The gain whose `record` it is."""
+        """The gain whose `record` it is; raises `ConfigError` for one of an earlier version, which holds less."""
+        if missing := [name for name in cls.__dataclass_fields__ if name not in record]:
+            rule = f"a gain has {missing[0]}, which earlier versions did not measure"
+            raise ConfigError("best_response.json", sorted(record), rule, "ask again, under another --results")
         known = {name: record[name] for name in cls.__dataclass_fields__}
         for name in ("gain", "best_gain", "consumption_equivalent", "temperature", "unconverged"):
             known[name] = record[name] and Interval.read(record[name])

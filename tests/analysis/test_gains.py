@@ -8,6 +8,7 @@ import pytest
 from analysis.gains import Solution, consumption_equivalent, measure_each, measure_gain, table, words
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
+from rbc_rllib.settings import ConfigError
 
 
 @pytest.mark.parametrize("crra", [0.0, 0.1, 1.0, 3.0])
@@ -109,3 +110,7 @@ def test_a_solution_is_read_as_it_was_written(rng):
     assert json.loads(json.dumps(again.record())) == json.loads(json.dumps(record))
     assert again.gains[1].alone.agents == alone.alone.agents
     assert again.gains[0].temperature is None
+    for gain in record["gains"]:
+        del gain["temperature"]
+    with pytest.raises(ConfigError, match=r"best_response\.json = .* has temperature, which earlier versions did not"):
+        Solution.read(record)
