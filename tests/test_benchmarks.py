@@ -36,9 +36,9 @@ def pair(experiment):
 
 
 @pytest.mark.usefixtures("ray_on_this_machine")
-def test_the_bare_loop_samples_the_rows_that_the_runner_samples():
+def test_the_bare_loop_samples_the_rows_that_the_learner_gets():
     algorithm, loop = pair(SMALL)
-    (theirs,) = algorithm.env_runner.sample(env_steps=0)
+    theirs = algorithm._sample(env_steps=0)
     for group, columns in loop.sample().items():
         assert set(columns) == set(theirs[group]) - {"action_dist_inputs"}  # read by a KL loss only
         for name, values in columns.items():
@@ -50,7 +50,7 @@ def test_the_bare_loop_samples_the_rows_that_the_runner_samples():
 def test_the_bare_loop_takes_the_gradient_step_of_the_learner(monkeypatch):
     algorithm, loop = pair(ONE_STEP)
     before = weights(algorithm)
-    (batch,) = algorithm.env_runner.sample(env_steps=0)
+    batch = algorithm._sample(env_steps=0)
     for columns in batch.policy_batches.values():
         logp = columns["action_logp"]
         # As if policies had moved since: ratios from 0.6 to 1.6, so that some are clipped.

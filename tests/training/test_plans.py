@@ -15,6 +15,7 @@ from rbc_rllib.economy import GROUPS, Outcome
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.rollout import Rollout, advantages, play
 from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.algorithm import EconomyPPO
 from rbc_rllib.training.batch import batch_of, standardise
 from rbc_rllib.training.config import stock_config
@@ -94,6 +95,15 @@ def test_rows_of_a_planner_hold_what_its_learner_needs():
     assert columns[Columns.OBS]["action_mask"].shape == (32, 36)
     assert columns[Columns.OBS]["shared"].shape == (32, rollout.shared.shape[-1])
     assert columns[Columns.ACTIONS].view(8, 4).tolist() == rollout.experience["planner"].actions[..., 0].tolist()
+
+
+def test_a_plan_that_is_learned_is_compared_with_those_of_other_economies():
+    """Of one economy the advantages of a plan, less their mean, are 0: nothing would be learned, without a word."""
+    alone = {"planner.mode": "schedule", "learning.economies_per_update": 1, "learning.num_minibatches": 1}
+    with pytest.raises(ConfigError, match="compared with those of other economies, and there is none"):
+        ExperimentConfig().with_values(alone)
+    assert ExperimentConfig().with_values(alone | {"learning.economies_per_update": 2}).planner.learns
+    assert ExperimentConfig().with_values(alone | {"planner.mode": "discretion"}).planner.learns
 
 
 # Learning
