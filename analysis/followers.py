@@ -1,6 +1,7 @@
 """What consumers and firms would gain by leaving the policies of a trial: best responses, read from beside it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from analysis.gains import Gain, Solution
@@ -19,21 +20,24 @@ FOLLOWERS = {
 
 
 def follower_gains(trial: Trial) -> dict[str, Gain]:
-    """Each follower's gain, by deviator, at the last checkpoint that `best_response` asked about; empty
-    where it has not been run with results beside the trial's experiment."""
-    answers = _answers(trial)
+    """Each follower's gain, by deviator, at the last checkpoint that `best_response` asked about.
+
+    Empty where it has not been run with results beside the trial's experiment.
+    """
+    answers = answers_to(trial.path)
     gains = Solution.read(answers["solutions"][-1]).gains if answers else ()
     return {gain.deviator: gain for gain in gains if gain.deviator in FOLLOWERS}
 
 
 def how_asked(trial: Trial) -> str | None:
     """How long deviators trained and on how much they were judged, in words; None where nobody was asked."""
-    answers = _answers(trial)
+    answers = answers_to(trial.path)
     return f"{answers['iterations']} iterations, {answers['held_out_episodes']} held-out episodes" if answers else None
 
 
-def _answers(trial: Trial) -> dict[str, Any] | None:
-    path = folder_beside("best_response", trial.path) / "best_response.json"
+def answers_to(trial: Path) -> dict[str, Any] | None:
+    """What `best_response` wrote of the trial in this folder; None where nobody was asked."""
+    path = folder_beside("best_response", trial) / "best_response.json"
     return read_json(path) if path.is_file() else None
 
 

@@ -23,10 +23,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from analysis.followers import followers_table, followers_words
+from analysis.followers import answers_to, followers_table, followers_words
 from analysis.gains import Solution
 from analysis.report import write_report
-from analysis.results import folder_beside, load_trial, read_json
+from analysis.results import folder_beside, load_trial
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
@@ -179,13 +179,12 @@ def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options
 
 
 def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bool:
-    path = folder_beside("best_response", trial) / "best_response.json"
-    if not path.is_file():
+    answers = answers_to(trial)
+    if answers is None or answers["iterations"] != iterations:
         return False
-    record = read_json(path)
-    last = Solution.read(record["solutions"][-1])
-    answered = {gain.deviator for gain in last.gains} >= {*deviators} and record["iterations"] == iterations
-    return answered and last.checkpoint == newest_checkpoint(trial).name
+    last = Solution.read(answers["solutions"][-1])
+    everybody = {gain.deviator for gain in last.gains} >= {*deviators}
+    return everybody and last.checkpoint == newest_checkpoint(trial).name
 
 
 def main(arguments: list[str] | None = None) -> Any:
