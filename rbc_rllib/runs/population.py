@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from ray.tune.schedulers import PopulationBasedTraining
-from ray.tune.search.sample import Categorical, Domain
+from ray.tune.search.sample import Categorical, Domain, Integer
 
 from rbc_rllib.runs.seeds_together import ENV_STEPS, WELFARE
 
@@ -12,7 +12,8 @@ KEPT = ("last_score", "last_train_time", "last_perturbation_time")
 
 
 class Population(PopulationBasedTraining):
-    """Perturbs the sampled values of trials, the members, every `interval` env steps, when all have come there.
+    """Perturbs the sampled values of trials, the members, every `interval` env steps, when all have come there or have
+    failed.
 
     Tune starts a member that goes on from another's checkpoint anew, with a changed config: so its config.json, its
     learners and its curriculum follow by themselves.
@@ -36,9 +37,18 @@ class Population(PopulationBasedTraining):
         self._restored: dict[str, dict[str, Any]] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A member of a restored run stands where it stood."""
+        """A member of a restored run stands where it stood, and waits if it waited: Tune would start all of them."""
         super().on_trial_add(tune_controller, trial)
-        vars(self._trial_state[trial]).update(self._restored.pop(trial.trial_id, {}))
+        restored = self._restored.pop(trial.trial_id, {})
+        vars(self._trial_state[trial]).update(restored)
+        if trial.status == "ERROR":
+            self.on_trial_error(tune_controller, trial)
+        elif restored and trial.status != "TERMINATED" and self._has_come(trial):
+            trial.set_status("PAUSED")
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Nobody waits for a member that has failed for good, which Tune counts among those that live."""
+        tune_controller.get_live_trials().discard(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Compare the members where this is the last one that has come to the interval's end.
@@ -51,6 +61,20 @@ class Population(PopulationBasedTraining):
             if member.status == "PAUSED":
                 tune_controller.pause_trial(member, should_checkpoint=False)
         return decision
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The one that is furthest behind of those that wait for nobody.
+
+        Where all wait they go on: the last one to come has failed, or all stand where Tune would compare them next, as
+        they come there an iteration's length late each time.
+        """
+        live = [trial for trial in tune_controller.get_live_trials() if trial.status != "TERMINATED"]
+        if live and all(trial.status == "PAUSED" and self._has_come(trial) for trial in live):
+            self._next_perturbation_sync = 1 + max(self._trial_state[trial].last_train_time for trial in live)
+        return super().choose_trial_to_run(tune_controller)
+
+    def _has_come(self, trial: Any) -> bool:
+        return bool(self._trial_state[trial].last_train_time >= self._next_perturbation_sync)
 
     def get_state(self) -> dict[str, Any]:
         """Where every member stands, and when all are compared next."""
@@ -77,4 +101,4 @@ def within(config: dict[str, Any], bounds: dict[str, tuple[float, float] | None]
 def _bounds(domain: Any) -> tuple[float, float] | None:
     if not hasattr(domain, "lower"):
         return None
-    return domain.lower, domain.upper - 1 if isinstance(domain.lower, int) else domain.upper
+    return domain.lower, domain.upper - 1 if isinstance(domain, Integer) else domain.upper

@@ -1,22 +1,16 @@
 """What a search is and refuses, what comes after it, and Optuna under Tune itself; `test_faults` has the others."""
 
-import importlib
 import json
 import os
-import pickle
 import signal
-import time
 from itertools import groupby
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from ray import tune
 
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.runs import launch
-from rbc_rllib.runs.launch import Run, run
-from rbc_rllib.runs.population import Population, within
+from rbc_rllib.runs.launch import run
 from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.searches import Remembered, at_once
@@ -24,7 +18,6 @@ from rbc_rllib.runs.trial import Trial
 from rbc_rllib.runs.trials_table import FILE, read_table
 from rbc_rllib.search import Search, counted, lowest
 from rbc_rllib.settings import ConfigError
-from rbc_rllib.sweep import trained_anew
 from tests.runs.commands import trials_in
 from tests.small import SMALL
 
@@ -193,137 +186,3 @@ def test_a_search_by_optuna_that_is_interrupted_goes_on_with_the_next_suggestion
     measured = {row["trial"]: row["gain/each_firm"] for row in read_table(tmp_path / "optuna" / FILE).to_pylist()}
     assert measured == {trial.name: float(trial.reports[-1]["gain/each_firm"]) for trial in trials}
     assert all(trial.reports[0]["gain/each_firm"] == "nan" for trial in trials)
-
-
-# Populations
-
-
-def test_the_best_values_are_trained_anew_with_every_seed():
-    found = sweep("population", seeds(SMALL, 3), num_samples=4)
-    member = SMALL.with_values({RATE: 5e-3, CLIP: 0.2, "curriculum.firm_range_end": 0.5})
-    anew = trained_anew(found, member)
-    assert [experiment.seed for experiment in anew.experiments] == [0, 1, 2]
-    assert {experiment.replace(seed=0) for experiment in anew.experiments} == {
-        SMALL.with_values({RATE: 5e-3, CLIP: 0.2})
-    }
-    assert (anew.search, anew.search_space, anew.num_samples) == (None, {}, 1)
-
-
-def test_the_sweep_command_trains_the_best_member_anew_and_resumes_that_too(tmp_path, monkeypatch, capsys):
-    """What `run` and `conclude` do is told by other tests."""
-    command = importlib.import_module("rbc_rllib.sweep")
-    found = sweep("population", seeds(SHORT), num_samples=2)
-    called: list[tuple[Sweep, str, bool]] = []
-
-    def trained(asked: Sweep, folder: Path, resume: bool, options: launch.RunOptions) -> Run:
-        assert options.retries == 2
-        called.append((asked, folder.name, resume))
-        for number, (rate, reward) in enumerate(((1e-3, 2.0), (5e-3, 3.0)) if asked.search else ()):
-            member = SHORT.with_values({RATE: rate, CLIP: 0.2})
-            trial = folder / f"small_seed0_{number}"
-            trial.mkdir(parents=True, exist_ok=True)
-            member.to_json(trial / "config.json")
-            (trial / "progress.csv").write_text("training_iteration,env_steps\n4,256\n")
-            means = {name: {"mean": reward} for name in ("consumer_reward", "firm_reward", "trivial_share")}
-            (trial / "evaluation.json").write_text(json.dumps({"indicators": means}))
-        return Run(folder, [], [], False)
-
-    monkeypatch.setattr(command, "find_sweep", lambda name: found)
-    monkeypatch.setattr(command, "run", trained)
-    monkeypatch.setattr(command, "conclude", lambda ended, judge: None)
-    command.main(["bred", "--retries", "2", "--results", str(tmp_path)])
-    best = trained_anew(found, SHORT.with_values({RATE: 5e-3, CLIP: 0.2}))
-    assert called == [(found, "bred", False), (best, "bred-anew", False)]
-    assert "small_seed0_1 ends are trained anew" in capsys.readouterr().out
-    called.clear()
-    command.main(
-        ["bred", "--retries", "2", "--resume", "--results", str(tmp_path)]
-    )  # it was interrupted before the second run began
-    (tmp_path / "bred-anew").mkdir()
-    (tmp_path / "bred-anew" / "experiment_state-1.json").touch()
-    command.main(["bred", "--retries", "2", "--resume", "--results", str(tmp_path)])
-    assert [resume for _, _, resume in called] == [True, False, True, True]
-
-
-def test_perturbed_values_stay_in_the_search_space():
-    bounds = {"rate": (1e-3, 1e-2), "flag": None}
-    config = {"experiment": {"seed": 0}, "values": {"rate": 1.2e-2, "flag": True}}
-    assert within(config, bounds) == {"experiment": {"seed": 0}, "values": {"rate": 1e-2, "flag": True}}
-    assert within({"values": {"rate": 8e-4, "flag": True}}, bounds)["values"]["rate"] == 1e-3
-
-
-def test_a_restored_population_knows_where_its_members_stood():
-    def population() -> tuple[Population, list[SimpleNamespace]]:
-        scheduler = Population(SPACE, 100)
-        manager = SimpleNamespace(checkpoint_config=SimpleNamespace(num_to_keep=None))
-        members = [
-            SimpleNamespace(
-                trial_id=str(number),
-                status="RUNNING",
-                config={"values": {RATE: 1e-3, CLIP: 0.2}},
-                experiment_tag="",
-                run_metadata=SimpleNamespace(checkpoint_manager=manager),
-            )
-            for number in range(2)
-        ]
-        return scheduler, members
-
-    controller = SimpleNamespace(search_alg=None)
-    before, members = population()
-    before.on_trial_add(controller, Member(members[0]))
-    before._trial_state[Member(members[0])].last_train_time = 100
-    before._trial_state[Member(members[0])].last_score = 3.0
-    before._next_perturbation_sync = 200
-    state = pickle.loads(pickle.dumps(before.get_state()))
-
-    after, members = population()
-    after.set_state(state)
-    for member in members:
-        after.on_trial_add(controller, Member(member))
-    known, new = (after._trial_state[Member(member)] for member in members)
-    assert (known.last_train_time, known.last_score, after._next_perturbation_sync) == (100, 3.0, 200)
-    assert (new.last_train_time, new.last_score) == (0, None)
-
-
-class Bred(tune.Trainable):
-    """Four steps. The one of less welfare is faster, and takes longer to save than the other to come where it is."""
-
-    def setup(self, config: dict) -> None:
-        self.worse = config["values"]["worse"]
-
-    def step(self) -> dict:
-        time.sleep(0.0 if self.worse else 0.3)
-        steps = 64 * (self.iteration + 1)
-        return {"env_steps": steps, "economy": {"social_welfare": -float(self.worse)}, "done": steps == 256}
-
-    def save_checkpoint(self, folder: str) -> None:
-        time.sleep(2.0 if self.worse else 0.0)
-
-    def load_checkpoint(self, folder: str) -> None:
-        """There is nothing in it."""
-
-
-@pytest.mark.filterwarnings("ignore:Consider boosting PBT performance")
-def test_a_member_that_goes_on_from_another_while_it_is_saved_is_trained_to_its_end(tmp_path, ray_on_this_machine):
-    tuner = tune.Tuner(
-        Bred,
-        param_space={"values": {"worse": tune.grid_search([True, False])}},
-        tune_config=tune.TuneConfig(scheduler=Population({"worse": tune.choice([True, False])}, 128)),
-        run_config=tune.RunConfig(
-            storage_path=str(tmp_path), verbose=0, checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=3)
-        ),
-    )
-    assert [result.metrics["env_steps"] for result in tuner.fit()] == [256, 256]
-
-
-class Member:
-    """A trial that is known by its id, as Tune's are."""
-
-    def __init__(self, trial: SimpleNamespace) -> None:
-        self.__dict__.update(trial.__dict__)
-
-    def __hash__(self) -> int:
-        return hash(self.trial_id)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Member) and other.trial_id == self.trial_id
