@@ -1,6 +1,7 @@
 """`SeedsTogether`: stops a configuration early, with all its seeds or with none."""
 
 import json
+from itertools import count, takewhile
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,9 +30,9 @@ class SeedsTogether(FIFOScheduler):
     def __init__(self, num_seeds: int, total_env_steps: int, judged_from: float, reduction_factor: float) -> None:
         super().__init__()
         first = max(1, round(judged_from * total_env_steps))
-        self.milestones = [first]
-        while self.milestones[-1] * reduction_factor < total_env_steps:
-            self.milestones.append(round(self.milestones[-1] * reduction_factor))
+        rungs = takewhile(lambda rung: rung < total_env_steps, (first * reduction_factor**k for k in count()))
+        self._rungs = {round(rung): rung for rung in rungs}  # ASHA's own need not be whole
+        self.milestones = list(self._rungs)
         self.num_seeds = num_seeds
         self._asha = AsyncHyperBandScheduler(
             ENV_STEPS, WELFARE, "max", max_t=total_env_steps, grace_period=first, reduction_factor=reduction_factor
@@ -116,7 +117,7 @@ class SeedsTogether(FIFOScheduler):
         group = SimpleNamespace(trial_id=configuration)
         if milestone == self.milestones[0]:
             self._asha.on_trial_add(None, group)
-        report = {ENV_STEPS: milestone, WELFARE: sum(welfare) / len(welfare)}
+        report = {ENV_STEPS: self._rungs[milestone], WELFARE: sum(welfare) / len(welfare)}
         if self._asha.on_trial_result(None, group, report) == self.STOP:
             self._stopped.add(configuration)
 

@@ -57,8 +57,8 @@ class Controller:
         return {trial.status for (number, _), trial in self.trials.items() if number == draw}
 
 
-def controller(draws: int = 2, seeds: int = 3, judged_from: float = 0.5, factor: float = 2.0) -> Controller:
-    return Controller(SeedsTogether(seeds, 100, judged_from, factor), draws, seeds)
+def controller(draws: int = 2, seeds: int = 3, judged_from: float = 0.5, factor: float = 2.0, total=100) -> Controller:
+    return Controller(SeedsTogether(seeds, total, judged_from, factor), draws, seeds)
 
 
 def judged(welfare: dict[int, tuple[float, ...]]) -> Controller:
@@ -176,6 +176,16 @@ def test_a_failed_seed_that_is_tried_again_is_waited_for(first):
 @pytest.mark.parametrize(("judged_from", "factor", "milestones"), [(0.1, 3.0, [10, 30, 90]), (0.7, 2.0, [70])])
 def test_milestones_grow_by_the_reduction_factor(judged_from, factor, milestones):
     assert SeedsTogether(1, 100, judged_from, factor).milestones == milestones
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_configuration_is_judged_at_every_milestone_also_where_asha_has_no_whole_one(place):
+    tune = controller(draws=2, seeds=1, total=480_000, judged_from=0.1, factor=1.6)
+    assert tune.scheduler.milestones == [48_000, 76_800, 122_880, 196_608, 314_573]
+    for milestone in tune.scheduler.milestones[:place]:
+        assert [tune.report(draw, 0, 1.0, milestone) for draw in (0, 1)] == ["CONTINUE", "CONTINUE"]
+    milestone = tune.scheduler.milestones[place]
+    assert [tune.report(draw, 0, -float(draw), milestone) for draw in (0, 1)] == ["CONTINUE", "STOP"]
 
 
 def test_a_configuration_is_judged_at_each_milestone():
