@@ -310,9 +310,11 @@ class Sweep:
                     raise ConfigError("search_space", key, rule, fix)
 
     def with_values(self, values: dict[str, Any]) -> "Sweep":
-        """The same sweep with dotted keys set in every experiment; a key that is set is no longer searched."""
+        """The same sweep with dotted keys set in every experiment; a key that is set, or lies in one that is, is no
+        longer searched."""
         experiments = tuple(experiment.with_values(values) for experiment in self.experiments)
-        space = {key: domain for key, domain in self.search_space.items() if key not in values}
+        fixed = tuple(f"{key}." for key in values)
+        space = {key: domain for key, domain in self.search_space.items() if not f"{key}.".startswith(fixed)}
         return replace(self, experiments=experiments, search_space=space)
 
     def only(self, names: Sequence[str]) -> "Sweep":

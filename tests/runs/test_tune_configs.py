@@ -204,6 +204,9 @@ def test_a_search_searches_around_the_defaults(name):
 def test_a_value_that_is_set_is_no_longer_searched():
     sweep = find_sweep("curriculum_search").with_values({"curriculum.firm_range_end": 0.1})
     assert {experiment_of(config).curriculum.firm_range_end for config in drawn(sweep, times=5)} == {0.1}
+    rates = {"consumer": 1e-3, "firm": 2e-3, "planner": 3e-3}
+    sweep = find_sweep("curriculum_search").with_values({"learning.learning_rate": rates})
+    assert {experiment_of(config).learning.learning_rate.planner for config in drawn(sweep, times=5)} == {3e-3}
 
 
 def test_defaults_that_depend_on_the_number_of_agents_follow_a_sampled_number():
