@@ -1,7 +1,8 @@
 """RLlib callbacks that carry the curriculum to environments, learners and checkpoints; one file, one duty.
 
 They work with `EconomyPPO` and with RLlib's stock PPO on `RBCEnv` alike, where the learner is a `StagedLearner`: give
-`curriculum_callbacks(experiment)` to the algorithm's config.
+`curriculum_callbacks(experiment)` to the algorithm's config. Only the firms' debt, on which dual ascent raises the
+no-Ponzi penalty, is told by the runner of `EconomyPPO` alone: with stock PPO that penalty stays as it begins.
 """
 
 from functools import partial

@@ -17,8 +17,8 @@ class PenaltyAnnealing(StageCallback):
 
     The no-Ponzi penalty is found by dual ascent: after each iteration, coefficient += debt_penalty_step * mean debt
     of a firm at its last decision. It is training state: its increments are a lifetime sum among the algorithm's
-    metrics, so it is reported, saved in checkpoints and restored with them. `policies` says for which group each
-    policy acts.
+    metrics, so it is reported, saved in checkpoints and restored with them. RLlib's own runner reports no debt.
+    `policies` says for which group each policy acts.
     """
 
     def __init__(self, curriculum: Curriculum, policies: Mapping[str, str]):
