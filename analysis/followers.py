@@ -1,13 +1,12 @@
 """What consumers and firms would gain by leaving the policies of a trial: best responses, read from beside it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from analysis.gains import Gain, Solution
 from analysis.intervals import Interval, bounded
 from analysis.metrics import verdict
-from analysis.results import Trial, folder_beside, read_json
+from analysis.results import Trial, read_json
 from analysis.writing import listed, markdown
 
 FOLLOWERS = {
@@ -22,23 +21,32 @@ FOLLOWERS = {
 def follower_gains(trial: Trial) -> dict[str, Gain]:
     """Each follower's gain, by deviator, at the last checkpoint that `best_response` asked about.
 
-    Empty where it has not been run with results beside the trial's experiment.
+    Empty where it has not been run with results beside the trial's experiment, or about other policies than those that
+    are evaluated.
     """
-    answers = answers_to(trial.path)
+    answers = answers_to(trial)
     gains = Solution.read(answers["solutions"][-1]).gains if answers else ()
     return {gain.deviator: gain for gain in gains if gain.deviator in FOLLOWERS}
 
 
 def how_asked(trial: Trial) -> str | None:
     """How long deviators trained and on how much they were judged, in words; None where nobody was asked."""
-    answers = answers_to(trial.path)
+    answers = answers_to(trial)
     return f"{answers['iterations']} iterations, {answers['held_out_episodes']} held-out episodes" if answers else None
 
 
-def answers_to(trial: Path) -> dict[str, Any] | None:
-    """What `best_response` wrote of the trial in this folder; None where nobody was asked."""
-    path = folder_beside("best_response", trial) / "best_response.json"
-    return read_json(path) if path.is_file() else None
+def answers_to(trial: Trial) -> dict[str, Any] | None:
+    """What `best_response` wrote of the policies that a trial ended with; None where nobody was asked, or about others,
+    such as those of a shorter training.
+
+    Raises `ConfigError` where it was written by an earlier version.
+    """
+    if trial.answers is None:
+        return None
+    answers = read_json(trial.answers)
+    asked = Solution.read(answers["solutions"][-1]).policies
+    evaluated = (trial.evaluation or {}).get("policies", asked)
+    return answers if asked == evaluated else None
 
 
 def percent_gain(trial: Trial, deviator: str) -> Interval | None:

@@ -92,10 +92,7 @@ class Gain:
     @classmethod
     def read(cls, record: dict[str, Any]) -> Self:
         """The gain whose `record` it is; raises `ConfigError` for one of an earlier version, which holds less."""
-        if missing := [name for name in cls.__dataclass_fields__ if name not in record]:
-            rule = f"a gain has {missing[0]}, which earlier versions did not measure"
-            raise ConfigError("best_response.json", sorted(record), rule, "ask again, under another --results")
-        known = {name: record[name] for name in cls.__dataclass_fields__}
+        known = _fields(cls, record)
         for name in ("gain", "best_gain", "consumption_equivalent", "temperature", "unconverged"):
             known[name] = record[name] and Interval.read(record[name])
         if alone := record["alone"]:
@@ -121,6 +118,7 @@ class Solution:
 
     checkpoint: str
     env_steps: int
+    policies: str  # their hash, as in `evaluation.json`
     trivial_share: float  # of the held-out episodes with the frozen policies
     gains: tuple[Gain, ...]
 
@@ -142,21 +140,29 @@ class Solution:
 
     @classmethod
     def read(cls, record: dict[str, Any]) -> Self:
-        """The solution whose `record` it is."""
-        gains = tuple(Gain.read(gain) for gain in record["gains"])
-        return cls(record["checkpoint"], record["env_steps"], record["trivial_share"], gains)
+        """The solution whose `record` it is; raises `ConfigError` for one of an earlier version, which holds less."""
+        known = _fields(cls, record)
+        return cls(**{**known, "gains": tuple(Gain.read(gain) for gain in known["gains"])})
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "checkpoint": self.checkpoint,
             "env_steps": self.env_steps,
+            "policies": self.policies,
             "trivial_share": self.trivial_share,
             "trivial": self.trivial,
             "epsilon_percent_at_least": self.epsilon,
             "largest_gain": self.largest.deviator if self.largest else None,
             "gains": [gain.record() for gain in self.gains],
         }
+
+
+def _fields(kind: type[Gain | Solution], record: dict[str, Any]) -> dict[str, Any]:
+    if missing := [name for name in kind.__dataclass_fields__ if name not in record]:
+        rule = f"a {kind.__name__.lower()} has {missing[0]}, which earlier versions did not write"
+        raise ConfigError("best_response.json", sorted(record), rule, "ask again, under another --results")
+    return {name: record[name] for name in kind.__dataclass_fields__}
 
 
 def measure_gain(

@@ -42,7 +42,7 @@ def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> str
 def text_of(study: Study) -> str:
     """What a terminal shows of a study: the table by treatment, what happened, learned against fixed taxes, and what a
     search found."""
-    parts = list(study.damaged)
+    parts = list(study.damaged.values())
     if study.trials:
         parts += [markdown_table(comparison_table(study.trials)), overview.CAPTION, narrative(study.trials)]
     if len({trial.planner.learns for trial in study.trials}) > 1:

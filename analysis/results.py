@@ -27,6 +27,7 @@ class Trial:
     progress: pandas.DataFrame  # one row a training iteration; empty before the first
     evaluation: dict[str, Any] | None  # held-out episodes with frozen policies; None while unfinished
     error: str | None = None  # the last line of what it said when it failed, even if it was tried again since
+    answers: Path | None = None  # what `best_response` wrote of it, where that can be read
     recovered: bool = False  # whether it failed and has come to its end since, by `trials.parquet`
 
     @property
@@ -141,12 +142,14 @@ def load_trial(folder: Path) -> Trial:
             rule = f"an experiment config holds {key}"
             raise ConfigError(str(folder / "config.json"), sorted(config), rule, "give a folder written by training")
     evaluation, error = folder / "evaluation.json", _read_error(folder / "error.txt")
+    answers = folder_beside("best_response", folder) / "best_response.json"
     return Trial(
         path=folder,
         config=config,
         progress=_read_progress(folder / "progress.csv"),
         evaluation=read_json(evaluation) if evaluation.is_file() else None,
         error=error,
+        answers=answers if answers.is_file() else None,
         recovered=error is not None and _ended(folder),
     )
 

@@ -4,7 +4,7 @@ it cannot be read."""
 import json
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Study:
     temptations: dict[str, dict[str, Any]] = field(default_factory=dict)  # records, by the run's label
     failures: dict[str, str] = field(default_factory=dict)  # trials that failed for good, and the cause
     recoveries: dict[str, str] = field(default_factory=dict)  # trials that failed and were tried again to their end
-    damaged: list[str] = field(default_factory=list)  # a sentence for each file that cannot be read
+    damaged: dict[Path, str] = field(default_factory=dict)  # a sentence for each file that cannot be read
 
     @property
     def name(self) -> str:
@@ -66,9 +66,10 @@ def load_study(folders: Sequence[Path]) -> Study:
             wanted |= dict.fromkeys(sorted(place.glob(f"{kind}-{names}")))
     for folder in wanted:
         _read_folder(study, folder)
+    study.trials = [replace(each, answers=None) if each.answers in study.damaged else each for each in study.trials]
     if not (study.trials or study.answers or study.maps or study.searches):
         if study.damaged:
-            rule = f"nothing in it can be read. {study.damaged[0].removesuffix('.')}"
+            rule = f"nothing in it can be read. {next(iter(study.damaged.values())).removesuffix('.')}"
             raise ConfigError(str(folders[0]), len(study.damaged), rule, "repair or remove that file")
         raise nothing_in(folders[0])
     return study
@@ -91,7 +92,7 @@ def _try(study: Study, path: Path, reader: Callable[[Study, Path], None], folder
         reader(study, folder)
     except UNREADABLE as error:
         place = error.key if isinstance(error, ConfigError) else str(path)
-        study.damaged.append(f"{place} cannot be read and is left out: {type(error).__name__}: {error}")
+        study.damaged[path] = f"{place} cannot be read and is left out: {type(error).__name__}: {error}"
 
 
 def _read_trial(study: Study, folder: Path) -> None:

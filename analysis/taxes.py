@@ -291,12 +291,17 @@ def compare_taxes(trials: Sequence[Trial]) -> Comparison:
 def compare_economies(trials: Sequence[Trial]) -> dict[str, Comparison | ConfigError]:
     """A comparison in each economy, or why there is none, by the settings that tell the economy from the others; where
     none of them has one, why all trials together have none."""
+    compared = {name: _compared(own) for name, own in by_economy(trials).items()}
+    return compared if any(isinstance(each, Comparison) for each in compared.values()) else {"": _compared(trials)}
+
+
+def by_economy(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """The trials in each economy, by the settings that tell it from the others."""
     differing, economies = _economic(trials), dict[str, list[Trial]]()
     for trial in trials:
         settings = flat_settings(trial.config)
         economies.setdefault(", ".join(f"{key} = {settings.get(key)}" for key in differing), []).append(trial)
-    compared = {name: _compared(own) for name, own in economies.items()}
-    return compared if any(isinstance(each, Comparison) for each in compared.values()) else {"": _compared(trials)}
+    return economies
 
 
 def _compared(trials: Sequence[Trial]) -> Comparison | ConfigError:

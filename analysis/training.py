@@ -33,11 +33,6 @@ def trial_curve(trial: Trial, indicator: str) -> pandas.Series:
     return trial.progress.set_index("env_steps")[column].dropna().astype(float)
 
 
-def mean_curve(trials: Sequence[Trial], indicator: str) -> pandas.Series:
-    """Mean over the trials of one treatment, as in `interval_curve`."""
-    return interval_curve(trials, indicator)["mean"]
-
-
 def interval_curve(trials: Sequence[Trial], indicator: str) -> pandas.DataFrame:
     """`mean` over the trials of one treatment with `low` and `high`, its 95% Student t interval, by env steps.
 

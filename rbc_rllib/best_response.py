@@ -165,21 +165,25 @@ def _unusual(deviation: Deviation) -> list[str]:
 def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options: RunOptions = RunOptions()) -> str:
     """What `deviators` would gain by leaving the newest policies of each trial of an experiment, in short trainings of
     one seed, in words. Nobody is asked twice; results lie beside the experiment, whose report is written anew with
-    them."""
+    them. A trial about which something else has been asked already is named and left out."""
+    refusals = []
     for trial in trials:
         if _is_answered(trial, deviators, iterations):
             continue
         sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
         folder = folder_beside("best_response", trial)
-        conclude(run(sweep, folder, can_resume(folder), options), judge)
+        try:
+            conclude(run(sweep, folder, can_resume(folder), options), judge)
+        except ConfigError as refusal:
+            refusals.append(f"Followers of {trial.name} were not asked: {refusal}")
     for folder in {trial.parent for trial in trials}:
         write_report(folder)
     asked = [load_trial(trial) for trial in trials]
-    return f"{followers_table(asked)}\n\n{followers_words(asked)}"
+    return "\n\n".join([*refusals, followers_table(asked), followers_words(asked)])
 
 
 def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bool:
-    answers = answers_to(trial)
+    answers = answers_to(load_trial(trial))
     if answers is None or answers["iterations"] != iterations:
         return False
     last = Solution.read(answers["solutions"][-1])

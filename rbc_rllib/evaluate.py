@@ -38,7 +38,7 @@ from rbc_rllib.play.modules import GroupModule, settled_plan
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.runs.tensorboard import add_evaluation
 from rbc_rllib.settings import ConfigError, refused
-from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, training_state
+from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, policies_hash, training_state
 from rbc_rllib.training.rllib_internals import quiet
 
 EVALUATION = "evaluation.json"
@@ -121,6 +121,7 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
         "episodes": episodes,
         "seed": seed,
         "checkpoint": checkpoint.name,
+        "policies": policies_hash(modules),
         "trivial": result.trivial,
         "tax_plan": plan,  # income and corporate rate, of all quarters after the first or of each; None: not announced
         "indicators": {name: interval.record() for name, interval in result.summary.items()},

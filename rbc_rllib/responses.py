@@ -21,7 +21,7 @@ from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.files import write_json
 from rbc_rllib.leaving import Leaving
 from rbc_rllib.play.spaces import agent_names
-from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, training_state
+from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, policies_hash, training_state
 from rbc_rllib.training.deviations import SCORE, Asked, FrozenGame, Response
 
 Member = tuple[Path, ExperimentConfig]
@@ -150,7 +150,8 @@ def _judge_checkpoint(checkpoint: Path, members: list[Member]) -> Solution:
         gain_of(deviator, by_deviator[deviator], Asked(frozen, by_deviator[deviator][0][1]))
         for deviator in sorted(by_deviator, key=_order)
     ]
-    return Solution(checkpoint.name, training_state(checkpoint).env_steps, frozen.held_out.trivial_share, tuple(gains))
+    steps, policies = training_state(checkpoint).env_steps, policies_hash(frozen.networks)
+    return Solution(checkpoint.name, steps, policies, frozen.held_out.trivial_share, tuple(gains))
 
 
 def _order(deviator: str) -> tuple[int, list[int]]:

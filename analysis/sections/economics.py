@@ -16,6 +16,7 @@ from analysis.quantities import Quantity
 from analysis.results import Trial, by_treatment, rolled_out
 from analysis.rollout import Rollout, load_rollout
 from analysis.study import Study
+from analysis.taxes import by_economy
 
 EQUIVALENT = "consumption-equivalent variation against no taxes (%)"
 
@@ -29,15 +30,17 @@ def section(study: Study) -> Section:
     loaded = {trial.path: load_rollout(trial.path / "rollout.npz") for trial in shown}
     groups, rollouts = by_treatment(shown), _by_treatment(shown, loaded)
     params = {name: members[0].economy_parameters for name, members in groups.items()}
-    untaxed = [rollouts[n] for n, members in groups.items() if _is_untaxed(members[0].planner.rates)]
+    economies = {trial.path: economy for economy, members in by_economy(shown).items() for trial in members}
+    economy_of = {name: economies[members[0].path] for name, members in groups.items()}
+    untaxed = {economy_of[n]: rollouts[n] for n, members in groups.items() if _is_untaxed(members[0].planner.rates)}
     numbers, texts, worst = {}, {}, 0.0
     for name, own in rollouts.items():
         values = [macro(data, params[name]) for data in own]
         worst = max(worst, *(each["residual"] for each in values))
         numbers[name] = {q.title: float(numpy.mean([each[q.name] for each in values])) for q in MACRO}
         texts[name] = {q.title: _text(q, [each[q.name] for each in values]) for q in MACRO}
-        if untaxed:
-            rises = [consumption_equivalent_variation(d, base, params[name]) for d, base in _pairs(own, untaxed[0])]
+        if base := untaxed.get(economy_of[name]):
+            rises = [consumption_equivalent_variation(d, other, params[name]) for d, other in _pairs(own, base)]
             numbers[name][EQUIVALENT] = float(numpy.mean(rises))
             texts[name][EQUIVALENT] = f"{numpy.mean(rises):,.1f}"
     caption = (
@@ -45,6 +48,7 @@ def section(study: Study) -> Section:
         " where there are two or more."
     )
     frames = [pandas.DataFrame.from_dict(each, orient="index").rename_axis("treatment") for each in (numbers, texts)]
+    frames[1] = frames[1].fillna("-")  # economies in which nobody is untaxed
     verdict = "add up" if worst < 1e-3 else "do NOT add up"
     parts: list[Part] = [
         Table("economics", caption, frames[0], frames[1]),

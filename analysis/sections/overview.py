@@ -16,7 +16,7 @@ CAPTION = (
 
 def section(study: Study) -> Section:
     """The table by treatment, what it says, and what could not be read."""
-    parts: list[Part] = [Words(sentence) for sentence in study.damaged]
+    parts: list[Part] = [Words(sentence) for sentence in study.damaged.values()]
     if study.trials:
         table = comparison_table(study.trials)
         parts += [Table("overview", CAPTION, table, _texts(table), {q.title: q.name for q in QUANTITIES})]

@@ -85,11 +85,11 @@ def ranking(ranked: Sequence[Configuration]) -> tuple[pandas.DataFrame, pandas.D
 
 
 def numeric_settings(groups: dict[str, list[Trial]]) -> pandas.DataFrame:
-    """A row a configuration, a column a setting that is a number and differs between them."""
+    """A row a configuration, a column a setting that is a number or a switch (0 or 1) and differs between them."""
     keys = differing_settings([trial for members in groups.values() for trial in members])
     rows = {name: flat_settings(members[0].config) for name, members in groups.items()}
     table = pandas.DataFrame({key: {name: row.get(key) for name, row in rows.items()} for key in keys})
-    return table.apply(pandas.to_numeric, errors="coerce").dropna(axis=1)
+    return table.apply(pandas.to_numeric, errors="coerce").dropna(axis=1).astype(float)
 
 
 def importances(settings: pandas.DataFrame, welfare: pandas.Series) -> dict[str, float]:

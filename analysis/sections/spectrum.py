@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -64,13 +65,13 @@ def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     return dict(zip(names, pairs, strict=False))
 
 
-def scatter(trials: Sequence[Trial], ax: Axes, x: str, y: str, look: dict[str, dict[str, Any]]) -> Axes:
-    """One pair of indicators, `looks` for its treatments."""
+def scatter(trials: Sequence[Trial], ax: Axes, x: str, y: str, look: dict[Path, dict[str, Any]]) -> Axes:
+    """One pair of indicators; `look` of each trial, by its path, as its treatment's."""
     tidy(ax, "", BY_NAME[y].title)
-    for name, members in by_treatment(trials).items():
-        for trial in members:
-            fill = "none" if verdict(trial) == "trivial" else look[name]["color"]
-            ax.plot(indicator(trial, x), indicator(trial, y), **look[name], markerfacecolor=fill, ms=6, alpha=0.8)
+    for trial in trials:
+        own = look[trial.path]
+        fill = "none" if verdict(trial) == "trivial" else own["color"]
+        ax.plot(indicator(trial, x), indicator(trial, y), **own, markerfacecolor=fill, ms=6, alpha=0.8)
     ax.set_xlabel(BY_NAME[x].title, fontsize=9.5)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     return ax
@@ -78,12 +79,14 @@ def scatter(trials: Sequence[Trial], ax: Axes, x: str, y: str, look: dict[str, d
 
 def spectrum_figure(trials: dict[str, list[Trial]]) -> Figure:
     """A row for each kind of economy, a column a pair."""
-    look = looks(list(by_treatment([trial for own in trials.values() for trial in own])))
+    treatments = by_treatment([trial for own in trials.values() for trial in own])
+    look = looks(list(treatments))
+    by_trial = {trial.path: look[name] for name, members in treatments.items() for trial in members}
     figure = new_figure(15, 3.9 * len(trials))
     axes = figure.subplots(len(trials), len(PAIRS), squeeze=False)
     for row, (kind, own) in zip(axes, trials.items(), strict=True):
         for ax, (x, y) in zip(row, PAIRS, strict=True):
-            scatter(own, ax, x, y, look)
+            scatter(own, ax, x, y, by_trial)
         row[0].set_title(f"{kind} economy", loc="left", fontsize=11, fontweight="bold")
     for name, own_look in look.items():
         axes[0, 0].plot([], [], linestyle="none", label=name, **own_look)

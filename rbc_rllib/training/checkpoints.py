@@ -172,6 +172,12 @@ def weights_hash(state: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def policies_hash(networks: Mapping[str, GroupModule]) -> str:
+    """SHA-256 of policies: whether two files tell of the same ones."""
+    states = {policy: module.get_state() for policy, module in networks.items()}
+    return weights_hash({f"{policy}.{name}": array for policy, own in states.items() for name, array in own.items()})
+
+
 def _tensors(checkpoint: Path, policy: str) -> dict[str, torch.Tensor]:
     path, fix = network_file(checkpoint, policy), "take another checkpoint, or train the run anew"
     if not path.is_file():

@@ -75,7 +75,8 @@ def write_trial(
             key: {"mean": value, "low": value - 0.02 * abs(value), "high": value + 0.02 * abs(value)}
             for key, value in indicators.items()
         }
-        text = json.dumps({"episodes": 64, "seed": 1, "env_steps": 160_000, "indicators": measured})
+        record = {"episodes": 64, "seed": 1, "env_steps": 160_000, "policies": "their hash", "indicators": measured}
+        text = json.dumps(record)
         (trial / "evaluation.json").write_text(text)
     if rollout:
         numpy.savez_compressed(trial / "rollout.npz", **played(economy, 4, numpy.random.default_rng(seed)))
@@ -111,12 +112,18 @@ def gain(
     )
 
 
-def write_answers(trial: Path, *checkpoints: list[Gain]) -> None:
+def write_answers(trial: Path, *checkpoints: list[Gain], policies: str = "their hash") -> None:
     """`best_response.json` where the command leaves it: gains at one checkpoint after the other."""
-    solutions = [Solution(f"checkpoint_{n:06}", 100, 0.0, tuple(gains)).record() for n, gains in enumerate(checkpoints)]
+    solutions = [
+        Solution(f"checkpoint_{number:06}", 100, policies, 0.0, tuple(gains)).record()
+        for number, gains in enumerate(checkpoints)
+    ]
     folder = folder_beside("best_response", trial)
     folder.mkdir()
-    write_json({"iterations": 75, "held_out_episodes": 64, "solutions": solutions}, folder / "best_response.json")
+    write_json(
+        {"run": str(trial), "iterations": 75, "held_out_episodes": 64, "solutions": solutions},
+        folder / "best_response.json",
+    )
 
 
 def progress(

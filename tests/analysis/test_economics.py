@@ -13,8 +13,11 @@ from analysis.economics import (
     macro,
 )
 from analysis.figures import new_figure
+from analysis.page import Table
+from analysis.sections.economics import EQUIVALENT, section
 from analysis.sections.rollouts import by_firm, firm_names, heat_map, sales_words
-from tests.analysis.samples import SMALL, played
+from analysis.study import load_study
+from tests.analysis.samples import FIXED, LIVING, SMALL, played, write_trial
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +102,16 @@ def test_who_exports_and_who_sells_at_home_is_counted():
     )
     assert sales_words(data | {"outcome/exports": 0 * exports}).startswith("nothing is exported")
     assert sales_words({name: 0 * values for name, values in data.items()}) == "no firm sells anything."
+
+
+def test_what_taxes_are_worth_is_told_where_somebody_is_untaxed_in_the_same_economy(tmp_path):
+    untaxed = {"mode": "fixed", "rates": [[0.0, 0.0]]}
+    closed = SMALL.replace(export_market=False)
+    for name, planner, economy in (("free", untaxed, SMALL), ("taxed", FIXED, SMALL), ("closed", FIXED, closed)):
+        write_trial(tmp_path, name, 0, LIVING, rollout=True, planner=planner, economy=economy)
+    table = section(load_study([tmp_path])).parts[0]
+    assert isinstance(table, Table)
+    assert table.frame.loc["free", EQUIVALENT] == pytest.approx(0, abs=1e-6)
+    assert numpy.isfinite(table.frame.loc["taxed", EQUIVALENT])
+    assert numpy.isnan(table.frame.loc["closed", EQUIVALENT])
+    assert table.texts.loc["closed", EQUIVALENT] == "-"

@@ -15,7 +15,6 @@ from analysis.intervals import t_interval
 from analysis.results import load_trials
 from analysis.training import (
     interval_curve,
-    mean_curve,
     stage_lines,
     stage_starts,
     training_curve,
@@ -128,10 +127,10 @@ def test_the_mean_curve_is_smoothed_and_ends_with_the_shortest_finished_trial(tm
     trials = load_trials(tmp_path)
     first, second = (trial_curve(trial, "wage").to_numpy() for trial in trials[:2])
     mean = (first[:60] + second) / 2
-    curve = mean_curve(trials, "wage")
+    curve = interval_curve(trials, "wage")["mean"]
     assert len(curve) == 60
     assert curve.iloc[30] == pytest.approx(mean[29:32].mean())
-    assert mean_curve(trials, "no_such_indicator").empty
+    assert interval_curve(trials, "no_such_indicator").empty
 
 
 def test_each_treatment_has_its_colour(tmp_path: Path, ax: Axes) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.followers import follower_gains, followers_table, followers_words, percent_gain
+from analysis.followers import follower_gains, followers_table, followers_words, how_asked, percent_gain
 from analysis.intervals import t_interval
 from analysis.results import folder_beside, load_trial, load_trials
 from analysis.taxes import compare_taxes
@@ -33,6 +33,15 @@ def test_gains_are_those_of_followers_at_the_last_checkpoint(tmp_path: Path) -> 
     percent = percent_gain(read, "each_firm")
     assert (percent.mean, percent.low, percent.high) == (2.0, 1.5, 2.5)
     assert percent_gain(read, "consumer") is None
+
+
+def test_gains_of_other_policies_than_those_that_are_evaluated_are_not_the_trials(tmp_path: Path) -> None:
+    trial = write_trial(tmp_path / "main", "schedule", 0, LIVING)
+    write_answers(trial, [gain("each_firm", 2.0)], policies="others")
+    assert follower_gains(load_trial(trial)) == {}
+    assert how_asked(load_trial(trial)) is None
+    (trial / "evaluation.json").unlink()
+    assert set(follower_gains(load_trial(trial))) == {"each_firm"}
 
 
 def test_a_spoiled_file_is_named(tmp_path: Path) -> None:

@@ -72,20 +72,20 @@ def test_who_gains_most_is_told_by_gains_that_are_taken_not_by_losses_that_are_n
 
 def test_words_are_lower_bounds_and_a_dead_economy_is_no_equilibrium(rng):
     large, none = gain_of(rng, 2.0), gain_of(rng, 0.0, deviator="planner", validation=[0.01] * 4)
-    alive = words(Solution("checkpoint_000001", 100, 0.0, (large, none)))
+    alive = words(Solution("checkpoint_000001", 100, "their hash", 0.0, (large, none)))
     assert "firm gains at least" in alive
     assert "planner: a gain of" in alive
     assert "not distinguishable from 0" in alive
     assert "Epsilon, the largest gain, is at least" in alive
     assert "of the mean absolute reward, that of firm" in alive
-    dead = Solution("checkpoint_000001", 100, 0.9, (none,))
+    dead = Solution("checkpoint_000001", 100, "their hash", 0.9, (none,))
     assert dead.trivial
     assert "trivial" in words(dead)
     assert "not called an equilibrium" in words(dead)
     assert "Epsilon" not in words(dead)
-    quiet = words(Solution("checkpoint_000001", 100, 0.0, (none,)))
+    quiet = words(Solution("checkpoint_000001", 100, "their hash", 0.0, (none,)))
     assert "Better responses than those found may exist" in quiet
-    lines = table(Solution("checkpoint_000001", 100, 0.0, (large, none))).splitlines()
+    lines = table(Solution("checkpoint_000001", 100, "their hash", 0.0, (large, none))).splitlines()
     assert len({line.count("|") for line in lines}) == 1
 
 
@@ -105,7 +105,7 @@ def test_a_solution_is_read_as_it_was_written(rng):
         chosen=("from frozen, after 8 iterations",),
         curve={"frozen": ((4, 0.5), (8, 1.0))},
     )
-    record = Solution("checkpoint_000001", 100, 0.0, (gain_of(rng, 2.0), alone)).record()
+    record = Solution("checkpoint_000001", 100, "their hash", 0.0, (gain_of(rng, 2.0), alone)).record()
     again = Solution.read(json.loads(json.dumps(record)))
     assert json.loads(json.dumps(again.record())) == json.loads(json.dumps(record))
     assert again.gains[1].alone.agents == alone.alone.agents

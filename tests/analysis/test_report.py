@@ -16,9 +16,10 @@ from matplotlib.image import imread
 from analysis.figures import new_figure
 from analysis.page import Picture
 from analysis.report import main, write_report
+from analysis.results import folder_beside
 from analysis.tax_map import NUMBERS, TaxMap
 from rbc_rllib.files import write_json
-from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, write_trial
+from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, gain, write_answers, write_trial
 from tests.analysis.test_plans import retrained, search
 
 ROOT = Path(__file__).parents[2]
@@ -124,9 +125,18 @@ def test_words_of_results_cannot_break_the_page(tmp_path: Path) -> None:
 def test_a_damaged_trial_is_named_and_the_rest_reported(experiment: Path, tmp_path: Path) -> None:
     (experiment / "low_entropy_0" / "evaluation.json").write_text('{"indicators": {"hours"')
     (experiment / "running_0" / "progress.csv").write_text('"training_iteration,env_steps')
+    for seed in (0, 1):
+        write_answers(experiment / f"full_{seed}", [gain("each_firm", 2.0)])
+        shutil.copytree(
+            experiment / "full_1", folder_beside("best_response", experiment / f"full_{seed}") / "each_firm"
+        )
+    spoiled = folder_beside("best_response", experiment / "full_0") / "best_response.json"
+    spoiled.write_text("{")
     text = write_report(experiment, tmp_path / "out")
-    page = " ".join(Page(tmp_path / "out" / "report.html").of("p"))
-    for place in ("low_entropy_0/evaluation.json", "running_0"):
+    page = Page(tmp_path / "out" / "report.html")
+    assert page.of("td").count("2.0 [1.5,\N{NO-BREAK SPACE}2.5]") == 1  # of the run whose answers can be read
+    page = " ".join(page.of("p"))
+    for place in ("low_entropy_0/evaluation.json", "running_0", str(spoiled)):
         assert place in text
         assert place in page
     assert "full" in text
@@ -173,15 +183,18 @@ def test_a_search_is_ranked_with_what_mattered(tmp_path: Path) -> None:
     for place, rate in enumerate((1e-4, 3e-4, 1e-3, 3e-3, 1e-2)):
         for seed in range(2):
             better = LIVING | {"consumer_reward": 2.0 + place, "firm_reward": 90_000.0}
-            write_trial(tmp_path, "tuned", seed, better, learning_rate=rate, folder=f"tuned_{place}_{seed}")
+            economy = SMALL.replace(export_market=place % 2 == 0)  # switches are searched, too
+            folder = f"tuned_{place}_{seed}"
+            write_trial(tmp_path, "tuned", seed, better, learning_rate=rate, economy=economy, folder=folder)
     write_report(tmp_path)
     ranking = pandas.read_csv(tmp_path / "report" / "ranking.csv", index_col="treatment")
     assert ranking["social welfare"].is_monotonic_decreasing
     assert "0.01" in ranking.index[0]
     assert (ranking["seeds"] == 2).all()
     importance = pandas.read_csv(tmp_path / "report" / "importance.csv", index_col="setting")
-    assert importance.index.tolist() == ["learning.learning_rate.consumer"]
-    assert importance.loc["learning.learning_rate.consumer", "importance"] == pytest.approx(1.0)
+    assert sorted(importance.index) == ["economy.export_market", "learning.learning_rate.consumer"]
+    assert importance.loc["learning.learning_rate.consumer", "importance"] > 0.5
+    assert importance["importance"].sum() == pytest.approx(1.0)
     assert (tmp_path / "report" / "parallel.pdf").is_file()
 
 

@@ -66,6 +66,9 @@ def test_a_sweep_asks_its_deviators_once(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in progress.parents[1].rglob("*")}
     assert ask([run], ("each_firm",), 1) == said
     assert {path: path.stat().st_mtime_ns for path in progress.parents[1].rglob("*")} == before
+    refusal, _, table = ask([run], ("each_firm",), 2).partition("\n\n")
+    assert refusal.startswith("Followers of run were not asked: ")
+    assert table == said
 
 
 @pytest.mark.parametrize(("arguments", "asked"), [(["firm"], ["each_firm"]), (["consumer", "firm"], None)])
@@ -160,7 +163,7 @@ def test_an_agent_stays_by_its_own_validation_episodes(rng):
     assert gain.percent_of_reward.mean == pytest.approx(100 * (5 / 3) / 20.0)
     assert gain.temperature.mean == pytest.approx(0.5)
     assert gain.unconverged.mean == pytest.approx(5 / 3 - 0.5)
-    solution = Solution("checkpoint_000001", 100, 0.0, (gain,))
+    solution = Solution("checkpoint_000001", 100, "their hash", 0.0, (gain,))
     assert "firm_2 gains most, 4 [4, 4] a quarter" in words(solution)
     assert "each_firm" in table(solution)
 
