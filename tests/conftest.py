@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for."""
 
+import os
 from pathlib import Path
 
 import numpy
@@ -30,13 +31,13 @@ def ray_on_this_machine():
     """A local Ray without dashboard, whose logical CPUs are enough for two runners and two learners."""
     import ray
 
+    os.environ["PYTHONPATH"] = str(REPOSITORY)  # also of workers for commands that join this Ray
     ray.init(
         address="local",
         num_cpus=8,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": str(REPOSITORY)}},
     )
     yield
     ray.shutdown()

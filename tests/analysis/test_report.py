@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -56,13 +57,35 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
-    folder = tmp_path / "paper"
+    return write_experiment(tmp_path / "paper")
+
+
+def write_experiment(folder: Path) -> Path:
     write_trial(folder, "full", 0, DEAD, rollout=True)
     write_trial(folder, "full", 1, LIVING, rollout=True)
     write_trial(folder, "full", 2, LIVING, rollout=True)
     write_trial(folder, "low_entropy", 0, DEAD)
     write_trial(folder, "running", 0, LIVING, iterations=10, evaluated=False)
     return folder
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A report that was written elsewhere than its experiment's folder."""
+
+    before: list[str]  # files of the experiment
+    experiment: Path
+    out: Path
+    text: str
+    page: Page
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
+    experiment, out = write_experiment(tmp_path_factory.mktemp("results") / "paper"), tmp_path_factory.mktemp("out")
+    before = files(experiment)
+    text = write_report(experiment, out)
+    return Reported(before, experiment, out, text, Page(out / "report.html"))
 
 
 def record_of_a_map() -> dict:
@@ -75,26 +98,23 @@ def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_report_goes_where_it_is_told_and_leaves_the_results_alone(experiment: Path, tmp_path: Path) -> None:
-    before = files(experiment)
-    text = write_report(experiment, tmp_path / "out")
-    assert files(experiment) == before
-    there = files(tmp_path / "out")
+def test_a_report_goes_where_it_is_told_and_leaves_the_results_alone(reported: Reported) -> None:
+    assert files(reported.experiment) == reported.before
+    there = files(reported.out)
     pictures = {path.removesuffix(".png") for path in there if path.endswith(".png")}
     assert {f"report/{name}" for name in ("training", "rollout", "quarters", "spectrum", "inequality")} == pictures
     assert {path.removesuffix(".pdf") for path in there if path.endswith(".pdf")} == pictures
     assert {"report.html", "report/overview.csv", "report/economics.csv"} <= {*there}
-    for image in (tmp_path / "out").rglob("*.png"):
+    for image in reported.out.rglob("*.png"):
         assert imread(image).std() > 0.02, image
-    table = pandas.read_csv(tmp_path / "out" / "report" / "overview.csv", index_col="treatment")
+    table = pandas.read_csv(reported.out / "report" / "overview.csv", index_col="treatment")
     assert table.loc["full", "consumer_reward"] == pytest.approx(5 / 3)
-    assert "**low_entropy** (1 seed, held-out evaluation). Nobody works: the solution is trivial" in text
-    assert "Unfinished, without a held-out evaluation: seed 0 after 16,000 of 160,000 env steps." in text
+    assert "**low_entropy** (1 seed, held-out evaluation). Nobody works: the solution is trivial" in reported.text
+    assert "Unfinished, without a held-out evaluation: seed 0 after 16,000 of 160,000 env steps." in reported.text
 
 
-def test_the_page_holds_everything_and_loads_nothing(experiment: Path, tmp_path: Path) -> None:
-    write_report(experiment, tmp_path / "out")
-    page = Page(tmp_path / "out" / "report.html")
+def test_the_page_holds_everything_and_loads_nothing(reported: Reported) -> None:
+    page = reported.page
     assert page.open == []
     assert page.of("h1") == ["paper"]
     assert page.of("h2") == SECTIONS
@@ -103,14 +123,13 @@ def test_the_page_holds_everything_and_loads_nothing(experiment: Path, tmp_path:
     style = "".join(page.of("style"))
     assert not re.search(r"@import|url\(|https?:", style)
     assert any("low_entropy (1 seed" in text for text in page.of("p"))
-    links = re.findall(r'href="(report/[^"]+)"', (tmp_path / "out" / "report.html").read_text())
+    links = re.findall(r'href="(report/[^"]+)"', (reported.out / "report.html").read_text())
     assert links
-    assert all((tmp_path / "out" / link).is_file() for link in links)
+    assert all((reported.out / link).is_file() for link in links)
 
 
-def test_what_is_missing_is_named_with_the_command_that_adds_it(experiment: Path, tmp_path: Path) -> None:
-    write_report(experiment, tmp_path / "out")
-    commands = Page(tmp_path / "out" / "report.html").of("code")
+def test_what_is_missing_is_named_with_the_command_that_adds_it(reported: Reported) -> None:
+    commands = reported.page.of("code")
     for name in ("best_response", "tax_map", "plan_search", "temptation", "sweep tax_baselines"):
         assert any(f"python -m rbc_rllib.{name}" in command for command in commands), name
 

@@ -23,6 +23,14 @@ def environment(**variables: str) -> dict[str, str]:
     return inherited | {"PYTHONPATH": str(REPOSITORY)} | variables
 
 
+def joined() -> dict[str, str]:
+    """What tells a command to join the Ray of the tests, which must run, where its own would tell no more."""
+    import ray
+
+    own = {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH")}
+    return own | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+
+
 def free_ports(number: int) -> set[int]:
     """None of those that the system gives to whoever asks for any: nobody else takes them before we do."""
     ports: set[int] = set()
@@ -60,9 +68,9 @@ def finish(process: subprocess.Popen, seconds: float = 240) -> str:
     return output
 
 
-def interrupt(*arguments: str, after: str) -> None:
+def interrupt(*arguments: str, after: str, **variables: str) -> None:
     """Start a command, press Ctrl-C when its first line says `after`, and see that it says how to go on."""
-    process = start(*arguments)
+    process = start(*arguments, **variables)
     first = process.stdout.readline()
     if after not in first:
         process.kill()

@@ -17,7 +17,7 @@ from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, training_state, weights_hash
 from tests.exact import exact_values, response_in
 from tests.play.networks import build_modules
-from tests.runs.commands import finish, interrupt, start
+from tests.runs.commands import finish, interrupt, joined, start
 from tests.runs.trials import trained, trial_of, untrained
 from tests.small import SMALL
 
@@ -211,10 +211,10 @@ def test_deviators_from_any_run_try_equally_hard(small_run):
 
 @pytest.mark.slow
 def test_the_command_trains_judges_and_writes(small_run, tmp_path):
-    arguments = ["--groups", "planner", "--individual", "firm_1", "--together", "firm_0", "firm_2", "--seeds", "2"]
+    arguments = ["--groups", "planner", "--together", "firm_0", "firm_2", "--seeds", "2"]
     arguments += ["--iterations", "2", "--starts", "frozen", "scratch", "--set", "learning.num_epochs=1"]
     arguments += ["--episodes", "16", "--results", str(tmp_path)]
-    process = start("rbc_rllib.best_response", str(small_run), *arguments)
+    process = start("rbc_rllib.best_response", str(small_run), *arguments, **joined())
     output = finish(process, seconds=400)
     assert process.returncode == 0, output
     assert "gain at least" in output
@@ -222,7 +222,7 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
     record = json.loads((folder / "best_response.json").read_text())
     (solution,) = record["solutions"]
     assert (record["held_out_episodes"], solution["checkpoint"]) == (16, "checkpoint_000000")
-    assert [gain["deviator"] for gain in solution["gains"]] == ["planner", "firm_1", "firm_0+firm_2"]
+    assert [gain["deviator"] for gain in solution["gains"]] == ["planner", "firm_0+firm_2"]
     assert all(gain["seeds"] == [0, 1] for gain in solution["gains"])
     for gain in solution["gains"]:
         assert {start: [at for at, _ in curve] for start, curve in gain["curve"].items()} == {
@@ -234,7 +234,7 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
         assert parts == pytest.approx(gain["gain"]["mean"], rel=1e-6, abs=1e-9)
     assert (folder / "best_response.png").stat().st_size > 10_000
     own = [ExperimentConfig.from_json(path) for path in folder.glob("*/config.json")]
-    assert len(own) == 3 * 2 * 2
+    assert len(own) == 2 * 2 * 2
     assert {each.learning.num_epochs for each in own} == {1}
     again = judge(folder, [path.parent for path in folder.glob("*/config.json")])
     assert again in output
@@ -246,18 +246,17 @@ def test_along_training_an_interrupted_run_resumes_to_the_same_gains(ray_on_this
     experiment = SMALL.with_values({"learning.updates_per_iteration": 1})
     run = trained(experiment, tmp_path / "run", checkpoints=2)
     arguments = ["rbc_rllib.best_response", str(run), "--along-training", "--groups", "firm", "--seeds", "1"]
-    arguments += ["--iterations", "30", "--episodes", "16"]
-    whole = start(*arguments, "--results", str(tmp_path / "whole"))
-    output = finish(whole)
-    assert whole.returncode == 0, output
-
-    interrupt(*arguments, "--results", str(tmp_path / "cut"), after="firm deviates")
-    process = start(*arguments, "--results", str(tmp_path / "cut"), "--resume")
+    arguments += ["--iterations", "32", "--episodes", "16", "--results", str(tmp_path)]
+    interrupt(*arguments, after="firm deviates", **joined())
+    process = start(*arguments, "--resume", **joined())
     output = finish(process)
     assert process.returncode == 0, output
 
-    (straight,), (resumed,) = ((tmp_path / name).glob("*/best_response.json") for name in ("whole", "cut"))
-    record = json.loads(straight.read_text())
+    straight = tmp_path / "straight"
+    sweep = best_responses(run, ["firm"], find_checkpoints(run, along_training=True), 1, 32, 16)
+    judge(straight, [trained(each, straight / each.name, checkpoints=4) for each in sweep.experiments])
+    record = json.loads((straight / "best_response.json").read_text())
+    (resumed,) = tmp_path.glob("best_response-*/best_response.json")
     assert json.loads(resumed.read_text()) == record
     half = experiment.curriculum.total_env_steps // 2
     assert [solution["env_steps"] for solution in record["solutions"]] == [half, 2 * half]

@@ -19,7 +19,7 @@ import pytest
 
 from rbc_rllib.runs.command_line import conclude
 from rbc_rllib.runs.launch import Run
-from tests.runs.commands import REPOSITORY, finish, free_ports, listens, rows, start
+from tests.runs.commands import REPOSITORY, finish, free_ports, joined, listens, rows, start
 
 SHORT = ["--set", "curriculum.total_env_steps=2000"]
 TRIAL_FILES = {"config.json", "progress.csv", "evaluation.json", "rollout.npz", "rollout.parquet", "rollout.png"}
@@ -74,7 +74,7 @@ def test_a_sweep_prints_where_it_stands_and_what_happened(finished):
     assert "WARNING" not in output
 
 
-def test_results_are_never_overwritten_and_a_finished_run_resumes_to_itself(finished):
+def test_results_are_never_overwritten_and_a_finished_run_resumes_to_itself(finished, ray_on_this_machine):
     results, _ = finished
     before = (results / "smoke" / "smoke_seed0" / "progress.csv").read_bytes()
     process = start("rbc_rllib.sweep", "smoke", *SHORT, "--results", str(results))
@@ -83,7 +83,7 @@ def test_results_are_never_overwritten_and_a_finished_run_resumes_to_itself(fini
     assert "holds an earlier run" in output
     assert "--resume" in output
     assert "Traceback" not in output
-    process = start("rbc_rllib.sweep", "smoke", *SHORT, "--results", str(results), "--resume")
+    process = start("rbc_rllib.sweep", "smoke", *SHORT, "--results", str(results), "--resume", **joined())
     output = finish(process)
     assert process.returncode == 0, output
     assert (results / "smoke" / "smoke_seed0" / "progress.csv").read_bytes() == before

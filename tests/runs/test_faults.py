@@ -41,8 +41,10 @@ class Raylets:
     address: str
     processes: list[subprocess.Popen]  # `ray start --block`, the head's first
 
-    def sweep(self, name: str, results: Path, *arguments: str, faults: dict | None = None) -> tuple[int, str]:
-        """Exit status and output of `tests.runs.faulty_sweep`."""
+    def sweep(
+        self, name: str, results: Path, *arguments: str, faults: dict | None = None, judged: bool = True
+    ) -> tuple[int, str]:
+        """Exit status and output of `tests.runs.faulty_sweep`; `judged`: trials are evaluated and reported, too."""
         raylets = [child.pid for process in self.processes for child in raylets_of(process)]
         process = start(
             *("tests.runs.faulty_sweep", name, "--results", str(results), *arguments),
@@ -50,6 +52,7 @@ class Raylets:
             RAY_AUTH_MODE="disabled",
             RAYLETS=",".join(map(str, raylets)),
             FAULTS=json.dumps(faults or {}),
+            JUDGED=str(judged),
             WANDB_API_KEY=SECRET,
             TUNE_GLOBAL_CHECKPOINT_S="0",  # short sweeps would end, or be killed, before their second snapshot
         )
@@ -178,7 +181,7 @@ def test_a_trial_that_meets_nan_is_tried_three_times_more_and_the_others_go_on(d
 def test_a_sweep_whose_driver_is_killed_resumes_to_the_same_table(raylets, undisturbed, tmp_path):
     status, output = raylets.sweep("pair", tmp_path, faults={"alone_seed1": ["driver", 8]})
     assert status == -9, output
-    status, output = raylets.sweep("pair", tmp_path, "--resume")
+    status, output = raylets.sweep("pair", tmp_path, "--resume", judged=False)
     assert status == 0, output
     check_same_results(tmp_path / "pair", undisturbed, ["alone_seed0", "alone_seed1"])
 
@@ -243,7 +246,7 @@ def test_a_full_disk_ends_a_sweep_in_one_sentence_and_with_room_it_goes_on(rayle
         assert status != 0, output
         assert "No space left on device" in output
         subprocess.run(["mount", "-o", "remount,size=1g", str(tmp_path)], check=True)
-        status, output = raylets.sweep("one", tmp_path, "--resume")
+        status, output = raylets.sweep("one", tmp_path, "--resume", judged=False)
         assert status == 0, output
         assert is_whole(tmp_path / "one")
         check_same_results(tmp_path / "one", undisturbed, ["alone_seed0"])
@@ -253,7 +256,8 @@ def test_a_full_disk_ends_a_sweep_in_one_sentence_and_with_room_it_goes_on(rayle
 
 def test_a_sweep_that_loses_a_node_half_way_ends_with_the_same_table(raylets, undisturbed, tmp_path):
     """The last test here: the node does not come back. The head has room for one trial: one at least lives there."""
-    status, output = raylets.sweep("pair", tmp_path, faults={"alone_seed0": ["node", 5], "alone_seed1": ["node", 5]})
+    faults = {"alone_seed0": ["node", 5], "alone_seed1": ["node", 5]}
+    status, output = raylets.sweep("pair", tmp_path, faults=faults, judged=False)
     assert status == 0, output
     check_same_results(tmp_path / "pair", undisturbed, ["alone_seed0", "alone_seed1"])
     assert sum(row["failures"] for row in table(tmp_path / "pair").values()) >= 1

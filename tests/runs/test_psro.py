@@ -11,7 +11,7 @@ from rbc_rllib.psro import next_policies, pool_of, responses_to
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
 from rbc_rllib.training.deviations import final_game
 from tests.exact import exact_values
-from tests.runs.commands import finish, rows, start
+from tests.runs.commands import finish, joined, rows, start
 from tests.runs.test_best_response import TINY
 from tests.runs.trials import trained, untrained
 from tests.small import SMALL
@@ -66,11 +66,11 @@ def test_policies_go_on_in_the_game_in_which_training_ended(small_run, tmp_path)
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_a_table_of_gains_also_where_it_was_ended_between(tmp_path):
+def test_the_command_ends_with_a_table_of_gains_also_where_it_was_ended_between(ray_on_this_machine, tmp_path):
     run = untrained(SMALL, tmp_path / "runs" / "run")
     arguments = ["rbc_rllib.psro", str(run), "--rounds", "1", "--iterations", "2", "--deviators", "each_firm"]
     arguments += ["--episodes", "8", "--results", str(tmp_path)]
-    process = start(*arguments)
+    process = start(*arguments, **joined())
     output = finish(process, seconds=400)
     assert process.returncode == 0, output
     folder = tmp_path / "psro-runs-run"
@@ -96,7 +96,7 @@ def test_the_command_ends_with_a_table_of_gains_also_where_it_was_ended_between(
     shutil.rmtree(folder / "round_1-responses")
     (folder / "psro.md").unlink()
     before = {path: path.read_bytes() for path in folder.rglob("progress.csv")}
-    process = start(*arguments, "--resume")
+    process = start(*arguments, "--resume", **joined())
     output = finish(process, seconds=400)
     assert process.returncode == 0, output
     assert len(before) == 2

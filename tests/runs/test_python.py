@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from rbc_rllib.best_response import best_responses, find_checkpoints
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.policies import Policies
-from rbc_rllib.runs.launch import Run
+from rbc_rllib.runs.launch import Run, RunOptions
 from tests.runs.commands import REPOSITORY
 from tests.runs.trials import trained, untrained
 from tests.small import SMALL
@@ -83,7 +84,9 @@ def test_an_evaluation_has_as_many_episodes_as_it_is_asked_for_and_its_own_seed(
         evaluate(trial, episodes=0)
 
 
-def test_training_that_fails_raises_what_went_wrong(ray_on_this_machine, tmp_path):
+def test_training_that_fails_raises_what_went_wrong(ray_on_this_machine, tmp_path, monkeypatch):
+    module = importlib.import_module("rbc_rllib.train")
+    monkeypatch.setattr(module, "run", partial(module.run, options=RunOptions(retries=0)))
     exploding = TINY.with_values({"economy.total_factor_productivity": 1e38, "economy.num_firms": 2})
     with pytest.raises(RuntimeError, match=r"is not finite .* the trial stops"):
         train(exploding, results=tmp_path)

@@ -15,6 +15,7 @@ from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, MedianStoppin
 
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs import launch
+from rbc_rllib.runs.command_line import find_sweep
 from rbc_rllib.runs.interruption import Interruption
 from rbc_rllib.runs.launch import SWEEP_FILE, run
 from rbc_rllib.runs.sameness import check_same, describe_sweep
@@ -270,13 +271,12 @@ def test_what_lies_deep_within_tunes_own_objects_is_compared(one, other, key):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(tmp_path):
+def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(ray_on_this_machine, tmp_path):
     """The resumed training ends in the very numbers of one that was never interrupted."""
-    arguments = ["rbc_rllib.train", "--config", "smoke"]
-    whole = start(*arguments, "--results", str(tmp_path / "whole"))
-    output = finish(whole)
-    assert whole.returncode == 0, output
+    whole = run(Sweep(find_sweep("smoke").experiments[:1]), tmp_path / "whole")
+    assert whole.errors == []
 
+    arguments = ["rbc_rllib.train", "--config", "smoke"]
     interrupt(*arguments, "--results", str(tmp_path / "cut"), after="smoke_seed0")
     trial = tmp_path / "cut" / "train-smoke" / "smoke_seed0"
     assert list(trial.glob("checkpoint_*"))
@@ -287,7 +287,7 @@ def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(t
     output = finish(process)
     assert process.returncode == 0, output
     resumed = {row["env_steps"]: row for row in rows(trial)}
-    straight = {row["env_steps"]: row for row in rows(tmp_path / "whole" / "train-smoke" / "smoke_seed0")}
+    straight = {row["env_steps"]: row for row in rows(tmp_path / "whole" / "smoke_seed0")}
     assert resumed.keys() == straight.keys()
     economic = [name for name in straight["8000"] if name.split("/")[0] in ("economy", "curriculum", "learning")]
     for step, row in straight.items():

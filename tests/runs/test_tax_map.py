@@ -21,7 +21,7 @@ from rbc_rllib.training.checkpoints import (
     load_networks,
     newest_checkpoint,
 )
-from tests.runs.commands import finish, interrupt, start
+from tests.runs.commands import finish, interrupt, joined, start
 from tests.runs.trials import trained
 from tests.small import SMALL
 
@@ -181,8 +181,8 @@ def test_an_interrupted_command_resumes_to_the_files_of_an_undisturbed_one(run, 
     arguments = ["rbc_rllib.tax_map", str(run), "--seeds", "1", "--cells", "--episodes", "4"]
     arguments += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     arguments += ["--results", str(tmp_path / "results")]
-    interrupt(*arguments, after="welfare")
-    process = start(*arguments, "--resume")
+    interrupt(*arguments, after="welfare", **joined())
+    process = start(*arguments, "--resume", **joined())
     output = finish(process)
     assert process.returncode == 0, output
     folder = tmp_path / "results" / "tax_map-runs-small"

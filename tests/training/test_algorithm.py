@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rbc_rllib import arrays
 from rbc_rllib.economy import GROUPS
+from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.numerics import NumericsError
 from rbc_rllib.runs.trial import Trial
 from rbc_rllib.training import batch as batches
@@ -58,12 +59,19 @@ def hashes_of(weights) -> dict[str, str]:
     return {policy: weights_hash(state) for policy, state in weights.items()}
 
 
-@pytest.mark.parametrize(("runners", "learners"), [(0, 0), (1, 1), (2, 2)])
-def test_new_weights_reach_every_runner_in_each_iteration(runners, learners):
+def single_updates(runners: int, learners: int) -> ExperimentConfig:
+    """So many processes, and an update in each iteration."""
     resources = {"resources.num_env_runners": runners, "resources.num_learners": learners}
-    experiment = SMALL.with_values(resources | {"learning.updates_per_iteration": 1})
-    algorithm = build(experiment)
-    hashes = []
+    return SMALL.with_values(resources | {"learning.updates_per_iteration": 1})
+
+
+@pytest.mark.parametrize(("runners", "learners"), [(0, 0), (1, 1), (2, 2)])
+def test_new_weights_reach_every_runner_in_each_iteration(runners, learners, request):
+    if shared := (runners, learners) == (2, 2):
+        algorithm = request.getfixturevalue("distributed")
+    else:
+        algorithm = build(single_updates(runners, learners))
+    hashes, begun = [], algorithm.env_steps
     for _ in range(3):
         acting_next = hashes_of(algorithm.learner_group.get_weights())
         result = algorithm.train()
@@ -73,13 +81,15 @@ def test_new_weights_reach_every_runner_in_each_iteration(runners, learners):
         assert acted == [acting_next] * max(1, runners)
         hashes.append(acting_next)
         assert math.isfinite(result["learners"]["consumer"]["total_loss"])
-        assert result["num_env_steps_sampled_lifetime"] == len(hashes) * experiment.env_steps_per_update
+        sampled = result["num_env_steps_sampled_lifetime"] - begun
+        assert sampled == len(hashes) * single_updates(runners, learners).env_steps_per_update
     assert len({each["consumer"] for each in hashes}) == 3
     if learners == 2:
         answers = algorithm.learner_group.foreach_learner(lambda learner: hashes_of(learner.module.get_state()))
         one, other = (answer.get() for answer in answers)
         assert one == other
-    algorithm.stop()
+    if not shared:
+        algorithm.stop()
 
 
 WAITING = {f"aten::{name}" for name in ("_local_scalar_dense", "is_nonzero", "nonzero", "index", "equal")}
@@ -142,8 +152,7 @@ def test_runners_get_the_gpus_that_are_meant_for_them(resources, expected, monke
 @pytest.fixture(scope="module")
 def distributed():
     """An algorithm with two remote runners and two remote learners, of which the tests here leave less and less."""
-    resources = {"resources.num_env_runners": 2, "resources.num_learners": 2, "learning.updates_per_iteration": 1}
-    algorithm = build(SMALL.with_values(resources))
+    algorithm = build(single_updates(2, 2))
     algorithm.train()
     yield algorithm
     algorithm.stop()

@@ -4,7 +4,6 @@ import inspect
 import json
 import math
 import signal
-from pathlib import Path
 
 import pytest
 import torch
@@ -38,6 +37,7 @@ from rbc_rllib.training.rllib_internals import (
     state_file,
 )
 from tests.small import SMALL, build
+from tests.training.counting import Counting
 
 EVERYONE_LEARNS = SMALL.with_values({"curriculum.staged_training": False, "curriculum.annealed_ranges": False})
 
@@ -199,23 +199,6 @@ def test_the_metrics_that_reports_and_checks_read_are_there(algorithm):
 
 
 # Tune
-
-
-class Counting(tune.Trainable):
-    """Counts to 4."""
-
-    def setup(self, config):
-        self.count = 0
-
-    def step(self):
-        self.count += 1
-        return {"count": self.count, "done": self.count == 4, "should_checkpoint": True}
-
-    def save_checkpoint(self, folder):
-        (Path(folder) / "count").write_text(str(self.count))
-
-    def load_checkpoint(self, folder):
-        self.count = int((Path(folder) / "count").read_text())
 
 
 class EndAfterTwo(tune.Callback):

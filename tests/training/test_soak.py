@@ -3,11 +3,10 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.runs.commands import REPOSITORY, environment, joined
 
 PROGRAM = """
 import json
@@ -27,7 +26,10 @@ print(json.dumps(peaks))
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_500_iterations():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    before, after = json.loads(done.stdout.splitlines()[-1])
+def test_memory_stays_flat_over_500_iterations(ray_on_this_machine):
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, env=environment(**joined()), capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    before, after = json.loads(process.stdout.splitlines()[-1])
     assert after < 1.05 * before
