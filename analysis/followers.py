@@ -1,6 +1,7 @@
 """What consumers and firms would gain by leaving the policies of a trial: best responses, read from beside it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from analysis.gains import Gain, Solution
@@ -8,6 +9,7 @@ from analysis.intervals import Interval, bounded
 from analysis.metrics import verdict
 from analysis.results import Trial, read_json
 from analysis.writing import listed, markdown
+from rbc_rllib.settings import ConfigError
 
 FOLLOWERS = {
     "each_firm": "a single firm",
@@ -25,28 +27,40 @@ def follower_gains(trial: Trial) -> dict[str, Gain]:
     are evaluated.
     """
     answers = answers_to(trial)
-    gains = Solution.read(answers["solutions"][-1]).gains if answers else ()
+    gains = answers[1][-1].gains if answers else ()
     return {gain.deviator: gain for gain in gains if gain.deviator in FOLLOWERS}
 
 
 def how_asked(trial: Trial) -> str | None:
     """How long deviators trained and on how much they were judged, in words; None where nobody was asked."""
     answers = answers_to(trial)
-    return f"{answers['iterations']} iterations, {answers['held_out_episodes']} held-out episodes" if answers else None
+    if answers is None:
+        return None
+    record, _ = answers
+    return f"{record['iterations']} iterations, {record['held_out_episodes']} held-out episodes"
 
 
-def answers_to(trial: Trial) -> dict[str, Any] | None:
-    """What `best_response` wrote of the policies that a trial ended with; None where nobody was asked, or about others,
-    such as those of a shorter training.
-
-    Raises `ConfigError` where it was written by an earlier version.
-    """
+def answers_to(trial: Trial) -> tuple[dict[str, Any], tuple[Solution, ...]] | None:
+    """What `best_response` wrote of the policies that a trial ended with, as in `read_answers`; None where nobody was
+    asked, or about others, such as those of a shorter training."""
     if trial.answers is None:
         return None
-    answers = read_json(trial.answers)
-    asked = Solution.read(answers["solutions"][-1]).policies
+    record, solutions = read_answers(trial.answers)
+    asked = solutions[-1].policies
     evaluated = (trial.evaluation or {}).get("policies", asked)
-    return answers if asked == evaluated else None
+    return (record, solutions) if asked == evaluated else None
+
+
+def read_answers(path: Path) -> tuple[dict[str, Any], tuple[Solution, ...]]:
+    """What a `best_response.json` holds, and the solutions in it, the oldest first.
+
+    Raises `ConfigError` where an earlier version wrote it.
+    """
+    record = read_json(path)
+    try:
+        return record, tuple(Solution.read(solution) for solution in record["solutions"])
+    except ConfigError as error:
+        raise ConfigError(str(path), error.value, error.rule, error.fix) from None
 
 
 def percent_gain(trial: Trial, deviator: str) -> Interval | None:

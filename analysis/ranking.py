@@ -2,13 +2,14 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.intervals import CONFIDENCE, Interval, t_interval
 from analysis.metrics import verdict
 from analysis.quantities import BY_NAME
-from analysis.results import Trial, by_treatment
+from analysis.results import Trial, by_treatment, treatment
 from analysis.taxes import Treatment
 from analysis.writing import count, markdown
 from rbc_rllib.search import GAIN, counted, lowest
@@ -46,9 +47,11 @@ class Configuration:
 def rank(trials: Sequence[Trial]) -> list[Configuration]:
     """The configurations of a search by mean social welfare over seeds, the best first; see `RULE`."""
     groups = {name: _one_a_seed(members) for name, members in by_treatment(trials).items()}
+    num_seeds = Counter[str]()  # of each experiment
+    for members in groups.values():
+        num_seeds[treatment(members[0])] = max(num_seeds[treatment(members[0])], len(members))
     welfare = {name: [_welfare(trial) for trial in members] for name, members in groups.items()}
     floor = lowest(value for values in welfare.values() for value in values)
-    num_seeds = max(map(len, groups.values()), default=0)
     ranked = [
         Configuration(
             name,
@@ -57,7 +60,8 @@ def rank(trials: Sequence[Trial]) -> list[Configuration]:
             dead=sum(failed(trial) or verdict(trial) == "trivial" for trial in members),
             failed=sum(map(failed, members)),
             trained=min((_share_trained(trial) for trial in members if not failed(trial)), default=0.0),
-            complete=len(members) == num_seeds and all(trial.finished or failed(trial) for trial in members),
+            complete=len(members) == num_seeds[treatment(members[0])]
+            and all(trial.finished or failed(trial) for trial in members),
             gain=mean_gain(members),
         )
         for name, members in groups.items()
@@ -66,8 +70,8 @@ def rank(trials: Sequence[Trial]) -> list[Configuration]:
 
 
 def failed(trial: Trial) -> bool:
-    """Whether a trial failed and has not come to its end since."""
-    return trial.error is not None and not (trial.recovered or trial.finished)
+    """Whether a trial failed for good, and has not come to its end since."""
+    return trial.status == "ERROR" and not trial.finished
 
 
 def mean_gain(trials: Sequence[Trial]) -> float:
@@ -78,9 +82,11 @@ def mean_gain(trials: Sequence[Trial]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def searched(trials: Sequence[Trial]) -> bool:
-    """Whether there are several configurations of one name."""
-    return any(" [" in name for name in by_treatment(trials))
+def searched(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials of experiments of which there are several configurations."""
+    groups = by_treatment(trials).values()
+    configurations = Counter(treatment(members[0]) for members in groups)
+    return [trial for members in groups for trial in members if configurations[treatment(trial)] > 1]
 
 
 def ranking_text(ranked: Sequence[Configuration]) -> str:

@@ -47,8 +47,8 @@ def text_of(study: Study) -> str:
         parts += [markdown_table(comparison_table(study.trials)), overview.CAPTION, narrative(study.trials)]
     if len({trial.planner.learns for trial in study.trials}) > 1:
         parts += ["## Welfare", *welfare_texts(study)]
-    if searched(study.trials):
-        parts += ["## Search", ranking_text(rank(study.trials))]
+    if found := searched(study.trials):
+        parts += ["## Search", ranking_text(rank(found))]
     return "\n\n".join(parts) + "\n"
 
 

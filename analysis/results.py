@@ -2,6 +2,7 @@
 
 import json
 import reprlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class Trial:
     evaluation: dict[str, Any] | None  # held-out episodes with frozen policies; None while unfinished
     error: str | None = None  # the last line of what it said when it failed, even if it was tried again since
     answers: Path | None = None  # what `best_response` wrote of it, where that can be read
-    recovered: bool = False  # whether it failed and has come to its end since, by `trials.parquet`
+    status: str | None = None  # of one that failed, by `trials.parquet`; None while it is tried again
 
     @property
     def seed(self) -> int:
@@ -51,8 +52,12 @@ class Trial:
     @property
     def finished(self) -> bool:
         """Whether training has reached its end and the trained policies have been evaluated."""
-        total = self.config.get("curriculum", {}).get("total_env_steps", 0)
-        return self.evaluation is not None and self.env_steps >= total
+        return self.evaluation is not None and self.trained
+
+    @property
+    def trained(self) -> bool:
+        """Whether training has reached its end."""
+        return self.env_steps >= self.config.get("curriculum", {}).get("total_env_steps", 0)
 
     @property
     def env_steps(self) -> int:
@@ -96,13 +101,19 @@ def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
     named: dict[str, list[Trial]] = {}
     for trial in sorted(trials, key=lambda trial: (treatment(trial), trial.seed, str(trial.path))):
         named.setdefault(treatment(trial), []).append(trial)
-    groups: dict[str, list[Trial]] = {}
+    groups, titles = dict[str, list[Trial]](), Counter[str]()
     for name, members in named.items():
         settings = [flat_settings(trial.config) for trial in members]
         differing = differing_settings(members)
+        own: dict[tuple[str, ...], list[Trial]] = {}
         for trial, each in sorted(zip(members, settings, strict=True), key=lambda pair: _order(pair[1], differing)):
+            own.setdefault(tuple(repr(each.get(key)) for key in differing), []).append(trial)
+        for trials in own.values():
+            each = flat_settings(trials[0].config)
             values = ", ".join(f"{key}={_short(each.get(key))}" for key in differing)
-            groups.setdefault(f"{name} [{values}]" if differing else name, []).append(trial)
+            title = f"{name} [{values}]" if differing else name
+            titles[title] += 1  # more than one where they differ in what is not shown
+            groups[title if titles[title] == 1 else f"{title} ({titles[title]})"] = trials
     return groups
 
 
@@ -150,7 +161,7 @@ def load_trial(folder: Path) -> Trial:
         evaluation=read_json(evaluation) if evaluation.is_file() else None,
         error=error,
         answers=answers if answers.is_file() else None,
-        recovered=error is not None and _ended(folder),
+        status=None if error is None else _status(folder),
     )
 
 
@@ -171,12 +182,11 @@ def _read_error(path: Path) -> str | None:
     return lines[-1] if lines else "no cause was written"
 
 
-def _ended(trial: Path) -> bool:
+def _status(trial: Path) -> str | None:
     path = trial.parent / "trials.parquet"
     if not path.is_file():
-        return False
-    rows = pandas.read_parquet(path, columns=["trial", "status"])
-    return bool(((rows["trial"] == trial.name) & (rows["status"] == "TERMINATED")).any())
+        return None
+    return pandas.read_parquet(path, columns=["trial", "status"]).set_index("trial")["status"].get(trial.name)
 
 
 def _read_progress(path: Path) -> pandas.DataFrame:

@@ -7,18 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+from analysis.followers import read_answers
 from analysis.gains import Solution
 from analysis.plans import PlanSearch
 from analysis.ranking import failed
 from analysis.results import Trial, load_trial, nothing_in, read_json
+from analysis.rollout import load_rollout
 from analysis.tax_map import TaxMap
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.settings import ConfigError
 
 CAUSE_LETTERS = 200
 
-UNREADABLE = (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError)
+UNREADABLE = (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile)
 """What reading a file that is damaged or cut off may end in."""
 
 
@@ -50,6 +53,12 @@ class Study:
     def name(self) -> str:
         """Of the folders."""
         return ", ".join(folder.resolve().name for folder in self.folders)
+
+    @property
+    def to_evaluate(self) -> str:
+        """The command that brings held-out episodes of trials that have none: of unfinished ones they do not count."""
+        trained = any(trial.trained for trial in self.trials)
+        return "python -m rbc_rllib.evaluate RUN" if trained else "python -m rbc_rllib.sweep NAME --resume"
 
 
 def load_study(folders: Sequence[Path]) -> Study:
@@ -100,8 +109,10 @@ def _read_trial(study: Study, folder: Path) -> None:
     if trial.config.get("deviation"):
         return  # a best response, judged with the others of its folder
     label = "/".join(folder.parts[-2:])
+    if trial.rollout:
+        load_rollout(trial.rollout)
     study.trials.append(trial)
-    if trial.error is not None:
+    if trial.error is not None and (trial.status or trial.finished):
         place = study.failures if failed(trial) else study.recoveries
         place[label] = textwrap.shorten(trial.error, CAUSE_LETTERS, placeholder=" ...")
     for path in sorted(folder.glob("temptation.json")) or sorted(folder.glob("temptation-*/temptation.json")):
@@ -109,8 +120,7 @@ def _read_trial(study: Study, folder: Path) -> None:
 
 
 def _read_answer(study: Study, folder: Path) -> None:
-    record = read_json(folder / "best_response.json")
-    solutions = tuple(Solution.read(solution) for solution in record["solutions"])
+    record, solutions = read_answers(folder / "best_response.json")
     label = "/".join(Path(record["run"]).parts[-2:])
     study.answers.append(Answer(label, solutions, _params_in(folder), record["held_out_episodes"]))
 

@@ -217,7 +217,9 @@ class TaxMap:
 
     def frame(self) -> pandas.DataFrame:
         """One row a cell; of each quantity `<name>_mean` over seeds and the interval, `<name>_low` to `<name>_high`."""
-        return pandas.json_normalize(self.cell_records(), sep="_").filter(regex="(?<!_by_seed)$")
+        frame = pandas.json_normalize(self.cell_records(), sep="_").filter(regex="(?<!_by_seed)$")
+        numbers = [column for column in frame if column.endswith(("_mean", "_low", "_high"))]
+        return frame.astype(dict.fromkeys(numbers, float))  # None, an unknown bound, is NaN
 
 
 def chosen_on_others(values: numpy.ndarray) -> numpy.ndarray:

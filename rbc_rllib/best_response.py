@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from analysis.followers import answers_to, followers_table, followers_words
-from analysis.gains import Solution
 from analysis.report import write_report
 from analysis.results import folder_beside, load_trial
 from rbc_rllib.economy import GROUPS
@@ -32,7 +31,7 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge
-from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options
+from rbc_rllib.runs.command_line import conclude, parser, results_of_run, run_options
 from rbc_rllib.runs.launch import RunOptions, can_resume, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
 from rbc_rllib.settings import ConfigError, at_least_one, refused
@@ -184,17 +183,16 @@ def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options
 
 def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bool:
     answers = answers_to(load_trial(trial))
-    if answers is None or answers["iterations"] != iterations:
+    if answers is None:
         return False
-    last = Solution.read(answers["solutions"][-1])
+    record, (*_, last) = answers
     everybody = {gain.deviator for gain in last.gains} >= {*deviators}
-    return everybody and last.checkpoint == newest_checkpoint(trial).name
+    return everybody and (record["iterations"], last.checkpoint) == (iterations, newest_checkpoint(trial).name)
 
 
 def main(arguments: list[str] | None = None) -> Any:
     """The command line."""
-    command = parser("best_response", __doc__ or "")
-    command.add_argument("run", metavar="RUN", type=Path, help="a trial's folder, results/<experiment>/<trial>")
+    command = parser("best_response", __doc__ or "", of_run=True)
     command.add_argument(
         "--groups",
         nargs="+",
@@ -270,7 +268,7 @@ def main(arguments: list[str] | None = None) -> Any:
             parse_assignments(options.set),
         )
         prepare_process()
-        folder = folder_beside("best_response", options.run, local_results(options.results))
+        folder = folder_beside("best_response", options.run, results_of_run(options))
         conclude(run(sweep, folder, options.resume, run_options(options)), judge)
 
 

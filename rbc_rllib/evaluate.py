@@ -32,7 +32,7 @@ from analysis.writing import plan_words
 from rbc_rllib.economy import Planner
 from rbc_rllib.economy.planner import Rates
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.files import write_json
+from rbc_rllib.files import whole, write_json
 from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule, settled_plan
 from rbc_rllib.play.process import prepare_process
@@ -128,7 +128,8 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     }
     folder = evaluation_folder(trial_folder, experiment, episodes, seed)
     folder.mkdir(exist_ok=True)
-    np.savez_compressed(folder / "rollout.npz", allow_pickle=False, **result.rollout)
+    with whole(folder / "rollout.npz") as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **result.rollout)
     save_table(result.rollout, folder / "rollout.parquet")
     picture = save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy)
     if folder == trial_folder:
@@ -185,8 +186,15 @@ def main(arguments: list[str] | None = None) -> Any:
     quiet()
     with refused(parser):
         prepare_process()
+        _episodes_and_seed(ExperimentConfig(), options.episodes, options.seed)
+        refusals = []
         for folder in [trial.path for trial in load_trials(options.run)]:
-            print(evaluate_trial(folder, options.episodes, options.seed))
+            try:
+                print(evaluate_trial(folder, options.episodes, options.seed))
+            except ConfigError as refusal:
+                refusals.append(f"{folder} is not evaluated: {refusal}\n")
+        if refusals:
+            parser.exit(2, "".join(refusals))
 
 
 if __name__ == "__main__":

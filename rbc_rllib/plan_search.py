@@ -46,7 +46,7 @@ from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.policies import Policies, load_policies
-from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options
+from rbc_rllib.runs.command_line import conclude, output_parser, results_of_run, run_options
 from rbc_rllib.runs.launch import can_resume, run
 from rbc_rllib.settings import ConfigError, at_least_one, refused
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
@@ -228,8 +228,7 @@ def write(search: PlanSearch, folder: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    command = output_parser("plan_search", __doc__ or "")
-    command.add_argument("run", metavar="RUN", type=Path, help="a trial's folder, results/<experiment>/<trial>")
+    command = output_parser("plan_search", __doc__ or "", of_run=True)
     command.add_argument("--trials", type=int, default=DEFAULT_TRIALS, help="plans that are searched (default: 300)")
     command.add_argument(
         "--episodes", type=int, default=DEFAULT_EPISODES, help="validation and held-out episodes (default: 64)"
@@ -248,7 +247,7 @@ def main(arguments: list[str] | None = None) -> None:
         plan = find_plan(policies, options.run.name)
         settings = {"checkpoint": newest_checkpoint(options.run).name}
         settings |= {name: getattr(options, name) for name in ("trials", "episodes", "keep")}
-        folder = folder_beside("plan_search", options.run, local_results(options.results))
+        folder = folder_beside("plan_search", options.run, results_of_run(options))
         prepare_process()
         if options.resume:
             search = resumed(folder, settings)

@@ -26,7 +26,7 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.leaving import PoolMember
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge as judge_responses
-from rbc_rllib.runs.command_line import conclude, local_results, output_parser, run_options
+from rbc_rllib.runs.command_line import conclude, output_parser, results_of_run, run_options
 from rbc_rllib.runs.launch import RunOptions, can_resume, run
 from rbc_rllib.settings import at_least_one, refused
 from rbc_rllib.training.checkpoints import check_fit, newest_checkpoint
@@ -88,8 +88,7 @@ def trained(
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    command = output_parser("psro", __doc__ or "")
-    command.add_argument("run", metavar="RUN", type=Path, help="a trial's folder, results/<experiment>/<trial>")
+    command = output_parser("psro", __doc__ or "", of_run=True)
     command.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS, help="(default: 3)")
     command.add_argument(
         "--deviators",
@@ -112,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
         to_be = tuple(PoolMember(checkpoint="to be learned", deviator=name) for name in options.deviators)
         next_policies(original, original, to_be, iterations, options.pool_share)  # refused now, not after a round
         prepare_process()
-        folder = folder_beside("psro", original, local_results(options.results))
+        folder = folder_beside("psro", original, results_of_run(options))
         newest, pool, answers = original, tuple[PoolMember, ...](), list[Path]()
         for number in range(options.rounds + 1):
             if number:

@@ -29,7 +29,7 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, local_results, parser, run_options
+from rbc_rllib.runs.command_line import conclude, parser, results_of_run, run_options
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import ConfigError, at_least_one, refused
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
@@ -165,8 +165,7 @@ def _answers(member: Member, menu: list[Rates]) -> list[dict[str, float]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    command = parser("tax_map", __doc__ or "")
-    command.add_argument("run", metavar="RUN", type=Path, help="a trial's folder, results/<experiment>/<trial>")
+    command = parser("tax_map", __doc__ or "", of_run=True)
     command.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="trainings of each kind (default: 3)")
     command.add_argument(
         "--cells",
@@ -180,7 +179,7 @@ def main(arguments: list[str] | None = None) -> None:
     with refused(command):
         values = parse_assignments(options.set)
         sweep = trainings(options.run, options.seeds, options.cells, options.episodes, values)
-        folder = folder_beside("tax_map", options.run, local_results(options.results))
+        folder = folder_beside("tax_map", options.run, results_of_run(options))
         prepare_process()
         conclude(run(sweep, folder, options.resume, run_options(options)), judge)
 

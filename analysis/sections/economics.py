@@ -25,14 +25,13 @@ def section(study: Study) -> Section:
     """A table by treatment, Lorenz curves, who gains from taxes, and whether the accounts add up."""
     shown = rolled_out(study.trials)
     if not shown:
-        command = "python -m rbc_rllib.evaluate RUN"
-        return Section("Economics", (Missing("No trial has a held-out roll-out.", command),))
+        return Section("Economics", (Missing("No trial has a held-out roll-out.", study.to_evaluate),))
     loaded = {trial.path: load_rollout(trial.path / "rollout.npz") for trial in shown}
     groups, rollouts = by_treatment(shown), _by_treatment(shown, loaded)
     params = {name: members[0].economy_parameters for name, members in groups.items()}
     economies = {trial.path: economy for economy, members in by_economy(shown).items() for trial in members}
     economy_of = {name: economies[members[0].path] for name, members in groups.items()}
-    untaxed = {economy_of[n]: rollouts[n] for n, members in groups.items() if _is_untaxed(members[0].planner.rates)}
+    untaxed = {economy_of[n]: members for n, members in groups.items() if _is_untaxed(members[0].planner.rates)}
     numbers, texts, worst = {}, {}, 0.0
     for name, own in rollouts.items():
         values = [macro(data, params[name]) for data in own]
@@ -40,9 +39,11 @@ def section(study: Study) -> Section:
         numbers[name] = {q.title: float(numpy.mean([each[q.name] for each in values])) for q in MACRO}
         texts[name] = {q.title: _text(q, [each[q.name] for each in values]) for q in MACRO}
         if base := untaxed.get(economy_of[name]):
-            rises = [consumption_equivalent_variation(d, other, params[name]) for d, other in _pairs(own, base)]
-            numbers[name][EQUIVALENT] = float(numpy.mean(rises))
-            texts[name][EQUIVALENT] = f"{numpy.mean(rises):,.1f}"
+            others = (loaded[_of_seed(trial.seed, base).path] for trial in groups[name])
+            pairs = zip(own, others, strict=True)
+            rise = float(numpy.mean([consumption_equivalent_variation(*pair, params[name]) for pair in pairs]))
+            numbers[name][EQUIVALENT] = rise
+            texts[name][EQUIVALENT] = "-" if numpy.isnan(rise) else f"{rise:,.1f}"
     caption = (
         f"Means over held-out episodes and seeds; [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds,"
         " where there are two or more."
@@ -88,9 +89,9 @@ def _is_untaxed(rates: object) -> bool:
     return isinstance(rates, tuple) and not any(rate for pair in rates for rate in pair)
 
 
-def _pairs(own: Sequence[Rollout], untaxed: Sequence[Rollout]) -> list[tuple[Rollout, Rollout]]:
-    """Each run beside an untaxed one, in the order of seeds; the last of these where there are fewer."""
-    return [(data, untaxed[min(place, len(untaxed) - 1)]) for place, data in enumerate(own)]
+def _of_seed(seed: int, trials: Sequence[Trial]) -> Trial:
+    """The one with that seed, or the last one where there is none."""
+    return next((trial for trial in trials if trial.seed == seed), trials[-1])
 
 
 def _text(quantity: Quantity, values: list[float]) -> str:

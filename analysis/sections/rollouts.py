@@ -34,9 +34,8 @@ def section(study: Study) -> Section:
     """The first living seed of two treatments, learned ones that announce first."""
     trials = _shown(study.trials)
     if not trials:
-        command = "python -m rbc_rllib.evaluate RUN"
-        return Section("Roll-out", (Missing("No trial has a held-out roll-out.", command),))
-    data = {trial.label: load_rollout(trial.path / "rollout.npz") for trial in trials}
+        return Section("Roll-out", (Missing("No trial has a held-out roll-out.", study.to_evaluate),))
+    data = {label: load_rollout(trial.path / "rollout.npz") for label, trial in trials.items()}
     economies = next(iter(data.values()))["state/prices"].shape[1]
     caption = (
         f"Every firm in every quarter, mean over {economies} held-out episodes of frozen policies; a row of numbers has"
@@ -48,13 +47,14 @@ def section(study: Study) -> Section:
     return Section("Roll-out", tuple(parts))
 
 
-def _shown(trials: list[Trial]) -> list[Trial]:
-    chosen = []
-    for members in by_treatment(rolled_out(trials)).values():
-        alive = [trial for trial in members if verdict(trial) == "alive"]
-        chosen.append((alive or members)[0])
+def _shown(trials: list[Trial]) -> dict[str, Trial]:
+    chosen = {}
+    for name, members in by_treatment(rolled_out(trials)).items():
+        first = next((trial for trial in members if verdict(trial) == "alive"), members[0])
+        chosen[f"{name}, seed {first.seed}"] = first
     rank = {"schedule": 0, "constant": 1, "discretion": 2, "fixed": 3}
-    return sorted(chosen, key=lambda trial: (verdict(trial) != "alive", rank[trial.planner.mode]))[:SHOWN]
+    order = sorted(chosen, key=lambda label: (verdict(chosen[label]) != "alive", rank[chosen[label].planner.mode]))
+    return {label: chosen[label] for label in order[:SHOWN]}
 
 
 def by_firm(data: Rollout, name: str) -> numpy.ndarray:

@@ -16,9 +16,7 @@ from analysis.page import Part, Picture, Section, Table, Words
 from analysis.quantities import BY_NAME
 from analysis.ranking import GAIN_TITLE, RULE, Configuration, rank, searched
 from analysis.results import Trial, differing_settings, flat_settings
-from analysis.solutions import Solutions
 from analysis.study import Study
-from rbc_rllib.search import ASKED
 
 FEWEST = 4  # configurations, from which on importances are told
 
@@ -26,8 +24,8 @@ FEWEST = 4  # configurations, from which on importances are told
 def section(study: Study) -> Section | None:
     """The ranking of configurations, and what failed; None where nothing was searched and nothing failed."""
     parts: list[Part] = []
-    if searched(study.trials):
-        ranked = rank(study.trials)
+    if found := searched(study.trials):
+        ranked = rank(found)
         table, texts = ranking(ranked)
         caption = (
             "Configurations by mean social welfare over their seeds, the highest first; [low, high] is the"
@@ -66,11 +64,10 @@ def ranking(ranked: Sequence[Configuration]) -> tuple[pandas.DataFrame, pandas.D
     quantity = BY_NAME["social_welfare"]
     numbers, texts = {}, {}
     for each in ranked:
-        gain = Solutions(each.name, each.trials).gain(ASKED)
         numbers[each.name] = {
             "social welfare": each.welfare.mean,
             "dead share": each.dead / each.seeds,
-            GAIN_TITLE: gain.mean if gain else each.gain,
+            GAIN_TITLE: each.gain,
             "seeds": each.seeds,
             "failed": each.failed,
             "trained": each.trained,
@@ -93,11 +90,11 @@ def numeric_settings(groups: dict[str, list[Trial]]) -> pandas.DataFrame:
 
 
 def importances(settings: pandas.DataFrame, welfare: pandas.Series) -> dict[str, float]:
-    """The share of each setting in what explains welfare; empty for too few configurations or none that differ."""
+    """The share of each setting in what explains welfare; empty for too few configurations, or where none differ."""
     spread = {key: (float(values.min()), float(values.max())) for key, values in settings.items()}
     varied = {key: bounds for key, bounds in spread.items() if bounds[0] < bounds[1]}
     known = welfare.reindex(settings.index).dropna()
-    if len(known) < FEWEST or not varied:
+    if len(known) < FEWEST or not varied or known.nunique() < 2:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")

@@ -41,9 +41,7 @@ def section(study: Study) -> Section:
     """Four pairs of indicators; open and closed economies apart."""
     known = [trial for trial in study.trials if source(trial) == "evaluation"]
     if not known:
-        return Section(
-            "Spectrum of solutions", (Missing("No trial is evaluated.", "python -m rbc_rllib.evaluate RUN"),)
-        )
+        return Section("Spectrum of solutions", (Missing("No trial is evaluated.", study.to_evaluate),))
     kinds = {"open": True, "closed": False}
     there = {
         name: [t for t in known if t.economy_parameters.export_market == is_open] for name, is_open in kinds.items()

@@ -80,7 +80,7 @@ def welfare_frames(comparison: Comparison) -> tuple[pandas.DataFrame, pandas.Dat
 def _by_quarter(study: Study) -> list[Part]:
     shown = rolled_out(study.trials)
     if not shown:
-        return [Missing("No trial has a roll-out to be shown by quarter.", "python -m rbc_rllib.evaluate RUN")]
+        return [Missing("No trial has a roll-out to be shown by quarter.", study.to_evaluate)]
     parts: list[Part] = []
     for facet in facets("quarters", shown):
         caption = (

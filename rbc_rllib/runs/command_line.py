@@ -19,14 +19,18 @@ from rbc_rllib.settings import ConfigError
 RESULTS_HELP = "where results go (default: results/); sweep and train also take s3://BUCKET/PREFIX (docs/cluster.md)"
 
 
-def output_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the options of everything that trains."""
+def output_parser(name: str, description: str, of_run: bool = False) -> argparse.ArgumentParser:
+    """A parser with the options of everything that trains, and with the RUN that is asked about, if one is."""
     command = argparse.ArgumentParser(
         prog=f"python -m rbc_rllib.{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--results", default="results", metavar="DIR", help=RESULTS_HELP)
+    if of_run:
+        command.add_argument("run", metavar="RUN", type=Path, help="a trial's folder, results/<experiment>/<trial>")
+        command.add_argument("--results", metavar="DIR", help="where results go (default: where RUN's experiment is)")
+    else:
+        command.add_argument("--results", default="results", metavar="DIR", help=RESULTS_HELP)
     command.add_argument("--resume", action="store_true", help="go on with an interrupted or failed run")
     command.add_argument("--trust", action="store_true", help="--resume also what others may have written")
     command.add_argument(
@@ -41,9 +45,9 @@ def output_parser(name: str, description: str) -> argparse.ArgumentParser:
     return command
 
 
-def parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the options that both `train` and `sweep` take."""
-    command = output_parser(name, description)
+def parser(name: str, description: str, of_run: bool = False) -> argparse.ArgumentParser:
+    """The same with `--set`."""
+    command = output_parser(name, description, of_run)
     command.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -67,6 +71,11 @@ def local_results(place: str | Path) -> Path:
     return Path(place)
 
 
+def results_of_run(options: argparse.Namespace) -> Path | None:
+    """The results folder of a command that is asked about a RUN; None: the one that holds it."""
+    return None if options.results is None else local_results(options.results)
+
+
 def results_and_options(options: argparse.Namespace) -> tuple[Path, RunOptions]:
     """The results folder of a command, or the one in which those of its object store are copied, and how it runs."""
     how = run_options(options)
@@ -88,17 +97,22 @@ def find_sweep(name: str) -> Sweep:
 def conclude(run: Run, judge: Callable[[Path, list[Path]], str]) -> None:
     """Print what `judge` says of the run's folder and of the trials that are finished in it.
 
-    Exits with status 130 where the run was interrupted and with 1 where trials failed, and says how to go on.
+    Exits with status 130 where the run was interrupted, or `judge` is, and with 1 where trials failed, and says how to
+    go on.
     """
+    interrupted = run.interrupted
     if any(run.folder.glob("*/config.json")):
-        print(f"\n{judge(run.folder, run.finished)}\n\nResults: {run.folder}")
+        try:
+            print(f"\n{judge(run.folder, run.finished)}\n\nResults: {run.folder}")
+        except KeyboardInterrupt:
+            interrupted = True
         if run.remote:
             run.remote.send(run.folder)
             print(f"They are kept in {run.remote.uri_of(run.folder)}")
     to_resume = ["--resume", "--trust"] if run.remote else ["--resume"]
     arguments = [argument for argument in sys.argv[1:] if argument not in to_resume]
     how_to_resume = shlex.join(["python", "-m", f"rbc_rllib.{Path(sys.argv[0]).stem}", *arguments, *to_resume])
-    if run.interrupted:
+    if interrupted:
         print(f"Interrupted. Every running trial has saved a checkpoint; go on with: {how_to_resume}")
         sys.exit(130)
     if run.errors:

@@ -83,6 +83,14 @@ def write_trial(
     return trial
 
 
+def fail(trial: Path, error: str, status: str = "ERROR") -> None:
+    """As a trial that failed, and came to `status` in the end."""
+    (trial / "error.txt").write_text(f"Traceback\n{error}\n")
+    table = trial.parent / "trials.parquet"
+    rows = pandas.read_parquet(table).to_dict("records") if table.exists() else []
+    pandas.DataFrame([*rows, {"trial": trial.name, "status": status}]).to_parquet(table)
+
+
 def gain(
     deviator: str,
     mean: float,

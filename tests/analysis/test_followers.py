@@ -50,6 +50,10 @@ def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
     (folder_beside("best_response", trial) / "best_response.json").write_text("{")
     with pytest.raises(ConfigError, match=r"best_response\.json.*complete JSON"):
         follower_gains(load_trial(trial))
+    earlier = {"solutions": [{"checkpoint": "checkpoint_000001", "gains": []}]}
+    (folder_beside("best_response", trial) / "best_response.json").write_text(json.dumps(earlier))
+    with pytest.raises(ConfigError, match=r"best_response-main-schedule_0/best_response\.json.*move its folder away"):
+        follower_gains(load_trial(trial))
 
 
 def test_the_table_has_a_row_for_every_trial(tmp_path: Path) -> None:

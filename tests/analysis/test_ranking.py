@@ -9,9 +9,9 @@ import pytest
 from analysis.ranking import RULE, SHOWN, rank, ranking_text, searched
 from analysis.report import text_of
 from analysis.results import load_trials
-from analysis.sections.search import ranking
+from analysis.sections.search import importances, ranking
 from analysis.study import load_study
-from tests.analysis.samples import DEAD, LIVING, SMALL, write_trial
+from tests.analysis.samples import DEAD, LIVING, SMALL, fail, write_trial
 
 CONSUMERS = SMALL.num_consumers
 
@@ -23,7 +23,7 @@ def living(reward: float) -> dict[str, float]:
 
 def failing(folder: Path, rate: float, seed: int) -> None:
     trial = write_trial(folder, "tuned", seed, LIVING, learning_rate=rate, evaluated=False, folder=f"{rate}_{seed}")
-    (trial / "error.txt").write_text("Traceback\nNumericsError: firm, step 7: price is NaN\n")
+    fail(trial, "NumericsError: firm, step 7: price is NaN")
 
 
 def seed(folder: Path, rate: float, number: int, indicators: dict[str, float], **how) -> Path:
@@ -86,7 +86,7 @@ def test_a_failed_seed_is_no_better_than_the_worst_that_lives(tmp_path):
 
 def test_a_seed_that_failed_and_was_resumed_counts_as_it_ended(tmp_path):
     trial = seed(tmp_path, 0.1, 0, living(5.0))
-    (trial / "error.txt").write_text("Traceback\nRayActorError: the node went away\n")
+    fail(trial, "RayActorError: the node went away", status="TERMINATED")
     seed(tmp_path, 0.2, 0, living(4.0))
     best, _ = rank(load_trials(tmp_path))
     assert (best.failed, best.welfare.mean) == (0, pytest.approx(5.0 * CONSUMERS))
@@ -128,6 +128,42 @@ def test_measured_gains_are_means_over_the_seeds_that_live(tmp_path):
     assert [line.split("|")[place].strip() for line in (first, second)] == ["2.5", "-"]
     assert ranking(ranked)[0]["gain of a single firm, %"].tolist() == pytest.approx([2.5, math.nan], nan_ok=True)
     assert "single firm" not in ranking_text(ranked[1:])
+
+
+def test_configurations_that_are_alike_in_what_is_shown_are_told_apart(tmp_path):
+    seed(tmp_path, 0.1, 0, living(9.0))
+    write_trial(tmp_path, "tuned", 0, living(1.0), learning_rate=0.10000001, folder="other")
+    one, other = rank(load_trials(tmp_path))
+    assert (one.name + " (2)", one.seeds, other.seeds) == (other.name, 1, 1)
+    assert (one.welfare.mean, other.welfare.mean) == pytest.approx((9.0 * CONSUMERS, 1.0 * CONSUMERS))
+
+
+def test_only_configurations_of_a_search_are_ranked_whatever_seeds_others_have(tmp_path):
+    for number in range(3):
+        write_trial(tmp_path, "baseline", number, living(1.0))
+        for rate in (0.1, 0.2)[: 3 - number]:
+            seed(tmp_path, rate, number, living(5.0 - rate))
+    ranked = rank(searched(load_trials(tmp_path)))
+    assert [(each.name[-4:-1], each.seeds, each.complete) for each in ranked] == [("0.1", 3, True), ("0.2", 2, False)]
+
+
+def test_a_seed_that_is_tried_again_has_not_failed(tmp_path):
+    failing(tmp_path, 0.1, 0)
+    seed(tmp_path, 0.2, 0, living(4.0))
+    again = seed(tmp_path, 0.3, 0, living(4.0), evaluated=False, iterations=50)
+    (again / "error.txt").write_text("Traceback\nRayActorError: the node went away\n")
+    ranked = {each.name[-4:-1]: each for each in rank(load_trials(tmp_path))}
+    assert [(ranked[rate].failed, ranked[rate].complete) for rate in ("0.1", "0.2", "0.3")] == [
+        (1, True),
+        (0, True),
+        (0, False),
+    ]
+
+
+def test_settings_explain_nothing_where_all_is_alike():
+    settings = pandas.DataFrame({"rate": [0.1, 0.2, 0.3, 0.4]}, index=list("abcd"))
+    assert importances(settings, pandas.Series(0.0, index=settings.index)) == {}
+    assert importances(settings, pandas.Series([0.0, 1.0, 2.0, 3.0], index=settings.index)) == {"rate": 1.0}
 
 
 def test_the_text_says_what_was_searched_what_failed_and_the_rule(tmp_path):

@@ -20,7 +20,7 @@ from analysis.report import main, write_report
 from analysis.results import folder_beside
 from analysis.tax_map import NUMBERS, TaxMap
 from rbc_rllib.files import write_json
-from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, gain, write_answers, write_trial
+from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, fail, gain, write_answers, write_trial
 from tests.analysis.test_plans import retrained, search
 
 ROOT = Path(__file__).parents[2]
@@ -149,13 +149,14 @@ def test_a_damaged_trial_is_named_and_the_rest_reported(experiment: Path, tmp_pa
         shutil.copytree(
             experiment / "full_1", folder_beside("best_response", experiment / f"full_{seed}") / "each_firm"
         )
+    (experiment / "full_2" / "rollout.npz").write_bytes((experiment / "full_2" / "rollout.npz").read_bytes()[:100])
     spoiled = folder_beside("best_response", experiment / "full_0") / "best_response.json"
     spoiled.write_text("{")
     text = write_report(experiment, tmp_path / "out")
     page = Page(tmp_path / "out" / "report.html")
     assert page.of("td").count("2.0 [1.5,\N{NO-BREAK SPACE}2.5]") == 1  # of the run whose answers can be read
     page = " ".join(page.of("p"))
-    for place in ("low_entropy_0/evaluation.json", "running_0", str(spoiled)):
+    for place in ("low_entropy_0/evaluation.json", "running_0", "full_2", str(spoiled)):
         assert place in text
         assert place in page
     assert "full" in text
@@ -170,7 +171,7 @@ def test_best_responses_maps_and_failures_that_lie_beside_are_part_of_it(experim
     (tmp_path / "plan_search-paper-full_1").mkdir()
     found = search(retrained=retrained({0: 9.0, 1: 9.5}, {0: 8.0, 1: 8.4}))
     write_json(found.record(), tmp_path / "plan_search-paper-full_1" / "plan_search.json")
-    (experiment / "running_0" / "error.txt").write_text("Traceback\nNumericsError: firm, step 7: price is NaN\n")
+    fail(experiment / "running_0", "NumericsError: firm, step 7: price is NaN")
     write_report(experiment, tmp_path / "out")
     page = Page(tmp_path / "out" / "report.html")
     assert page.of("h2") == [*SECTIONS, "Search"]
@@ -184,12 +185,12 @@ def test_best_responses_maps_and_failures_that_lie_beside_are_part_of_it(experim
 
 
 def test_trials_that_were_tried_again_to_their_end_are_listed_apart(experiment: Path, tmp_path: Path) -> None:
-    rows = {"full_0": "TERMINATED", "running_0": "TERMINATED", "low_entropy_0": "ERROR", "full_1": "TERMINATED"}
-    pandas.DataFrame({"trial": list(rows), "status": list(rows.values())}).to_parquet(experiment / "trials.parquet")
     for name in ("full_0", "running_0"):  # one is evaluated, the other was stopped by a search
-        (experiment / name / "error.txt").write_text("Traceback\nRayActorError: the node went away\n")
+        fail(experiment / name, "RayActorError: the node went away", status="TERMINATED")
+    again = write_trial(experiment, "running", 1, LIVING, iterations=10, evaluated=False)
+    (again / "error.txt").write_text("Traceback\nRayActorError: it is tried again\n")  # neither yet
     (experiment / "low_entropy_0" / "evaluation.json").unlink()
-    (experiment / "low_entropy_0" / "error.txt").write_text("Traceback\nNumericsError: price is NaN\n")
+    fail(experiment / "low_entropy_0", "NumericsError: price is NaN")
     write_report(experiment, tmp_path / "out")
     listed = {
         name: pandas.read_csv(tmp_path / "out" / "report" / f"{name}.csv")["trial"].tolist()

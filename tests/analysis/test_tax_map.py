@@ -12,6 +12,7 @@ from scipy import stats
 
 from analysis.figures import new_figure
 from analysis.quantities import BY_NAME
+from analysis.sections.taxes import map_table
 from analysis.tax_map import MAPPED, TaxMap, cell_name, cell_numbers, cells, chosen_on_others, peak_of
 from analysis.tax_map_report import heat_map, laffer_figure, laffer_panel, map_figure, map_text, write_tax_map
 from rbc_rllib.economy import EconomyParameters
@@ -98,6 +99,13 @@ def test_the_best_cell_and_how_far_it_is_to_be_trusted() -> None:
     assert best.rivals == ((0.5, 0.5),)  # 10, 13 and -5 less: nothing that three seeds tell from 0
     assert not best.trivial
     assert a_map(seeds=1).best("consumer").rivals == tuple(cells(PARAMS)[:1] + cells(PARAMS)[2:])
+
+
+def test_the_page_has_a_map_of_one_seed_without_intervals() -> None:
+    table = map_table("map", "of one seed", a_map(seeds=1))
+    assert table.frame["tax_revenue_low"].isna().all()
+    assert table.frame["tax_revenue_mean"].notna().all()
+    assert not any("[" in text for text in table.texts.to_numpy().flat)
 
 
 def test_who_is_judged_does_not_choose() -> None:

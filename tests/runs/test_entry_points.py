@@ -122,6 +122,18 @@ def test_the_command_to_go_on_with_can_be_pasted_into_a_shell(ended, status, wor
     assert shlex.split(command) == ["python", "-m", "rbc_rllib.sweep", "smoke", *arguments, "--resume"]
 
 
+def test_a_ctrl_c_while_trials_are_judged_says_how_to_go_on(capsys, tmp_path):
+    def judge(folder: Path, finished: list[Path]) -> str:
+        raise KeyboardInterrupt
+
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "config.json").touch()
+    with pytest.raises(SystemExit) as ending:
+        conclude(Run(tmp_path, [], [], interrupted=False), judge)
+    assert ending.value.code == 130
+    assert "go on with: python -m " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "best_response"])
 def test_help_has_examples(name, capsys):
     name = f"rbc_rllib.{name}"

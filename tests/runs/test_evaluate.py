@@ -54,6 +54,17 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_numbers(trial
     assert mine["consumer_reward"] != others["consumer_reward"]
 
 
+def test_a_folder_is_evaluated_though_a_trial_has_no_checkpoint(trial, capsys):
+    begun = trial.with_name("begun_seed3")
+    begun.mkdir()
+    shutil.copy(trial / "config.json", begun)
+    with pytest.raises(SystemExit) as ending:
+        main([str(trial.parent)])
+    assert ending.value.code == 2
+    assert {path.name for path in trial.iterdir()} >= FILES
+    assert f"{begun} is not evaluated: " in capsys.readouterr().err
+
+
 def test_a_resumed_sweep_evaluates_nothing_twice_and_what_was_trained_since_again(trial, monkeypatch):
     module = importlib.import_module("rbc_rllib.evaluate")
     evaluated, ours = [], module.evaluate_trial

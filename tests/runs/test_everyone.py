@@ -74,10 +74,13 @@ def test_a_sweep_asks_its_deviators_once(tmp_path):
 @pytest.mark.parametrize(("arguments", "asked"), [(["firm"], ["each_firm"]), (["consumer", "firm"], None)])
 def test_the_command_asks_everyone(arguments, asked, small_run, tmp_path, monkeypatch):
     command, asked_of = importlib.import_module("rbc_rllib.best_response"), []
-    monkeypatch.setattr(command, "run", lambda sweep, *_: asked_of.append(sweep))
+    monkeypatch.setattr(command, "run", lambda *asked: asked_of.append(asked))
     monkeypatch.setattr(command, "conclude", lambda *_: None)
-    command.main([str(small_run), "--everyone", *arguments, "--seeds", "2", "--results", str(tmp_path)])
-    (sweep,) = asked_of
+    for place in ([], ["--results", str(tmp_path)]):
+        command.main([str(small_run), "--everyone", *arguments, "--seeds", "2", *place])
+    (_, beside, *_), (sweep, elsewhere, *_) = asked_of
+    assert (beside.parent, elsewhere.parent) == (small_run.parents[1], tmp_path)
+    assert beside.name == elsewhere.name == f"best_response-{small_run.parent.name}-small"
     found = [(each.deviation.deviator, each.seed) for each in sweep.experiments]
     assert found == [(name, seed) for name in asked or ["each_consumer", "each_firm"] for seed in range(2)]
 
