@@ -43,6 +43,10 @@ class Retries(tune.Callback):
         left = trial.max_failures - trial.num_failures
         print(f"{trial} failed and goes on from {start} ({left} more retries): {cause}", flush=True)
 
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Say why a trial is not tried again."""
+        print(f"{trial} failed for good: {cause_in(trial.error_file)}", flush=True)
+
 
 def cause_in(error_file: str | Path | None) -> str:
     """The last cause in a trial's `error.txt`, in one line: what was raised, or which process died."""

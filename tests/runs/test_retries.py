@@ -61,6 +61,8 @@ def test_a_failure_is_told_with_its_cause_and_where_the_trial_goes_on(tmp_path, 
         "goes on from checkpoint_000002 (2 more retries): the trial's process died: The actor is"
         in capsys.readouterr().out
     )
+    retries.on_trial_error(1, [trial], trial)
+    assert "failed for good: the trial's process died: The actor is" in capsys.readouterr().out
 
 
 def test_the_last_cause_is_named_in_one_line(tmp_path):
