@@ -161,7 +161,8 @@ class Solution:
 def _fields(kind: type[Gain | Solution], record: dict[str, Any]) -> dict[str, Any]:
     if missing := [name for name in kind.__dataclass_fields__ if name not in record]:
         rule = f"a {kind.__name__.lower()} has {missing[0]}, which earlier versions did not write"
-        raise ConfigError("best_response.json", sorted(record), rule, "move its folder away and ask again")
+        fix = "ask again with --resume, which trains nothing anew, or move its folder away"
+        raise ConfigError("best_response.json", sorted(record), rule, fix)
     return {name: record[name] for name in kind.__dataclass_fields__}
 
 

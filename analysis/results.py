@@ -29,7 +29,7 @@ class Trial:
     evaluation: dict[str, Any] | None  # held-out episodes with frozen policies; None while unfinished
     error: str | None = None  # the last line of what it said when it failed, even if it was tried again since
     answers: Path | None = None  # what `best_response` wrote of it, where that can be read
-    status: str | None = None  # of one that failed, by `trials.parquet`; None while it is tried again
+    status: str | None = None  # of one that failed, when it last ended, by `trials.parquet`; None before
 
     @property
     def seed(self) -> int:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.gains import Solution
+from analysis.followers import read_answers
 from analysis.intervals import bounded
-from analysis.results import read_json
 from analysis.writing import markdown
 
 
@@ -15,7 +14,7 @@ def rounds_table(folders: Sequence[Path]) -> str:
     Round 0 are the policies before any of them has met the pool. A round whose economy is dead says so: gains say
     nothing there.
     """
-    rounds = [Solution.read(read_json(folder / "best_response.json")["solutions"][-1]) for folder in folders]
+    rounds = [read_answers(folder / "best_response.json")[1][-1] for folder in folders]
     heads = [f"round {number}{' (trivial)' if each.trivial else ''}" for number, each in enumerate(rounds)]
     lines = [["gains at least, % of the group's mean absolute reward", *heads]]
     for deviator in [gain.deviator for gain in rounds[0].gains]:

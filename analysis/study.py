@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+import numpy
+
 from analysis.followers import read_answers
 from analysis.gains import Solution
 from analysis.plans import PlanSearch
 from analysis.ranking import failed
 from analysis.results import Trial, load_trial, nothing_in, read_json
-from analysis.rollout import load_rollout
 from analysis.tax_map import TaxMap
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.settings import ConfigError
@@ -76,12 +77,22 @@ def load_study(folders: Sequence[Path]) -> Study:
     for folder in wanted:
         _read_folder(study, folder)
     study.trials = [replace(each, answers=None) if each.answers in study.damaged else each for each in study.trials]
+    _name_others(study)
     if not (study.trials or study.answers or study.maps or study.searches):
         if study.damaged:
             rule = f"nothing in it can be read. {next(iter(study.damaged.values())).removesuffix('.')}"
             raise ConfigError(str(folders[0]), len(study.damaged), rule, "repair or remove that file")
         raise nothing_in(folders[0])
     return study
+
+
+def _name_others(study: Study) -> None:
+    """Say in the labels of answers which of them are not about the policies that their trial ended with."""
+    evaluations = {"/".join(trial.path.parts[-2:]): trial.evaluation or {} for trial in study.trials}
+    for place, answer in enumerate(study.answers):
+        asked = answer.solutions[-1].policies
+        if evaluations.get(answer.label, {}).get("policies", asked) != asked:
+            study.answers[place] = replace(answer, label=f"{answer.label} (policies of before)")
 
 
 def _read_folder(study: Study, folder: Path) -> None:
@@ -110,7 +121,7 @@ def _read_trial(study: Study, folder: Path) -> None:
         return  # a best response, judged with the others of its folder
     label = "/".join(folder.parts[-2:])
     if trial.rollout:
-        load_rollout(trial.rollout)
+        numpy.load(trial.rollout).close()
     study.trials.append(trial)
     if trial.error is not None and (trial.status or trial.finished):
         place = study.failures if failed(trial) else study.recoveries

@@ -15,8 +15,8 @@ group alone, in one training: in each economy of a batch others of them deviate,
 Agents that deviate `--together` are a cartel: each is rewarded with their mean. The best of what was learned is chosen
 on validation episodes, frozen policies and best responses are then judged on the same held-out episodes. Prints a table
 with what it says in words, and writes `best_response.json` (every agent by name), `best_response.md` and
-`best_response.png`, all into `results/best_response-<experiment>-<trial>/`; another question about the same run needs
-another `--results`. Gains are lower bounds: a better response than the one that was learned may exist.
+`best_response.png`, all into `best_response-<experiment>-<trial>/` beside the experiment; another question about the
+same run needs another `--results`. Gains are lower bounds: a better response than the one that was learned may exist.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from typing import Any
 from analysis.followers import answers_to, followers_table, followers_words
 from analysis.report import write_report
 from analysis.results import folder_beside, load_trial
+from analysis.study import load_study
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
@@ -167,17 +168,17 @@ def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options
     them. A trial about which something else has been asked already is named and left out."""
     refusals = []
     for trial in trials:
-        if _is_answered(trial, deviators, iterations):
-            continue
-        sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
-        folder = folder_beside("best_response", trial)
         try:
-            conclude(run(sweep, folder, can_resume(folder), options), judge)
+            if not _is_answered(trial, deviators, iterations):
+                sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
+                folder = folder_beside("best_response", trial)
+                conclude(run(sweep, folder, can_resume(folder), options), judge)
         except ConfigError as refusal:
             refusals.append(f"Followers of {trial.name} were not asked: {refusal}")
-    for folder in {trial.parent for trial in trials}:
+    asked, wanted = [], {trial.resolve() for trial in trials}
+    for folder in dict.fromkeys(trial.parent for trial in trials):
         write_report(folder)
-    asked = [load_trial(trial) for trial in trials]
+        asked += [trial for trial in load_study([folder]).trials if trial.path in wanted]
     return "\n\n".join([*refusals, followers_table(asked), followers_words(asked)])
 
 

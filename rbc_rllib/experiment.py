@@ -238,17 +238,25 @@ class ExperimentConfig(Settings):
         """
         nested = self.model_dump(exclude_unset=True)
         for key, value in values.items():
+            self.check_key(key, value)
             *path, last = key.split(".")
             inner, held = nested, self
-            for depth, part in enumerate(path):
-                _check_key(held, part, ".".join(path[: depth + 1]), value)
+            for part in path:
                 held = getattr(held, part)
-                if not isinstance(held, Settings):
-                    raise ConfigError(key, value, f"{part} is a value and holds no keys", f"write {part}=... instead")
                 inner = inner.setdefault(part, held.model_dump(exclude_unset=True))
-            _check_key(held, last, key, value)
             inner[last] = value
         return type(self)(**nested)
+
+    def check_key(self, key: str, value: Any) -> None:
+        """Raise `ConfigError` where there is no such dotted key, which is to get this value."""
+        *path, last = key.split(".")
+        held: Any = self
+        for depth, part in enumerate(path):
+            _check_key(held, part, ".".join(path[: depth + 1]), value)
+            held = getattr(held, part)
+            if not isinstance(held, Settings):
+                raise ConfigError(key, value, f"{part} is a value and holds no keys", f"write {part}=... instead")
+        _check_key(held, last, key, value)
 
 
 @dataclass(frozen=True)
@@ -279,6 +287,11 @@ class Sweep:
         if "seed" in self.search_space:
             rule = "a seed repeats a configuration and is no dimension of a search"
             raise ConfigError("search_space", "seed", rule, "give one experiment for each seed")
+        for experiment, (key, domain) in product(self.experiments, self.search_space.items()):
+            try:
+                experiment.check_key(key, domain)
+            except ConfigError as error:
+                raise ConfigError("search_space", key, error.rule, error.fix) from None
         for experiment, deviator in product(self.experiments, self.deviators):
             experiment.check_leaving(Leaving(deviator=deviator))
         if self.deviation_iterations < 1:

@@ -10,7 +10,8 @@ Begins with the learned plan and all plans one step away from it. Judges the bes
 followers from scratch under each of these plans, as fixed and known ones, one Tune trial for each plan and seed, since
 frozen followers answer best what they were trained on. Prints a table with what it says in words, and writes
 `plan_search.json` (before the trainings start), `plan_search.md` and `plan_search.png` into
-`results/plan_search-<experiment>-<trial>/`, the trainings into `retrained/` in it. Each training takes as long as RUN.
+`plan_search-<experiment>-<trial>/` beside the experiment, the trainings into `retrained/` in it. Each training takes as
+long as RUN.
 """
 
 import warnings

@@ -11,8 +11,8 @@ policies go on learning from where they are, in the last stage of the run's curr
 its last entropy bonus (an announced plan is settled and stays); in a share of the economies of each batch, one member
 of the pool acts for its agents. After the last round deviators are asked once more. Prints what `best_response` says of
 each round's policies, and in the end a table of the gains by round, which is `psro.md` in
-`results/psro-<experiment>-<trial>/`; the trainings of a round are in folders of their own there. What is finished
-already is not trained again.
+`psro-<experiment>-<trial>/` beside the experiment; the trainings of a round are in folders of their own there. What is
+finished already is not trained again.
 """
 
 from collections.abc import Callable, Sequence

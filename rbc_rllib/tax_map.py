@@ -9,8 +9,8 @@ with tax rates drawn anew for each economy and episode, so that they learn to an
 trial for each seed. Beside them it trains followers who know one pair only, for a few `--cells`, which tell how far the
 map can be trusted. Then it plays every pair on held-out episodes, with the same random numbers for all pairs. Prints
 the best rates, the Laffer peaks and the map's error, and writes `tax_map.json`, `tax_map.csv`, `tax_map.md`,
-`tax_map.png` and `tax_map_laffer.png`, all into `results/tax_map-<experiment>-<trial>/`. By default 12 trainings; each
-takes as long as RUN did.
+`tax_map.png` and `tax_map_laffer.png`, all into `tax_map-<experiment>-<trial>/` beside the experiment. By default 12
+trainings; each takes as long as RUN did.
 """
 
 from collections import defaultdict

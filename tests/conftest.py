@@ -1,6 +1,5 @@
 """Fixtures that every test may ask for."""
 
-import os
 from pathlib import Path
 
 import numpy
@@ -31,13 +30,14 @@ def ray_on_this_machine():
     """A local Ray without dashboard, whose logical CPUs are enough for two runners and two learners."""
     import ray
 
-    os.environ["PYTHONPATH"] = str(REPOSITORY)  # also of workers for commands that join this Ray
-    ray.init(
-        address="local",
-        num_cpus=8,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(REPOSITORY))  # of all workers, also those for commands that join this Ray
+        ray.init(
+            address="local",
+            num_cpus=8,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
     yield
     ray.shutdown()

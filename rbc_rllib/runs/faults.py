@@ -6,6 +6,8 @@ from typing import Any
 
 from ray import tune
 
+from rbc_rllib.runs.trial import is_refused
+
 RETRIES = 3
 """Of each trial, unless set otherwise."""
 
@@ -28,13 +30,13 @@ class Retries(tune.Callback):
         self._granted: set[str] = set()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """Grant trials that are new, or new in this run, their retries."""
+        """Grant trials that are new, or new in this run, their retries; none to those whose values are refused."""
         if len(trials) == len(self._granted):  # a run never loses one
             return
         for trial in trials:
             if trial.trial_id not in self._granted:
                 self._granted.add(trial.trial_id)
-                trial.max_failures = trial.num_failures + self.number
+                trial.max_failures = trial.num_failures + (0 if is_refused(trial.config) else self.number)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Say why the trial failed and where it goes on."""

@@ -25,7 +25,7 @@ from rbc_rllib.runs.searches import tune_parts
 from rbc_rllib.runs.snapshots import COPY, SnapshotCopy, check_own, mend
 from rbc_rllib.runs.tensorboard import TensorBoard
 from rbc_rllib.runs.tracking import Trackers
-from rbc_rllib.runs.trial import Trial, experiment_of
+from rbc_rllib.runs.trial import Trial, known_of
 from rbc_rllib.runs.trials_table import TrialsTable
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.rllib_internals import give_callbacks, has_snapshot, quiet
@@ -189,7 +189,7 @@ def _new_tuner(sweep: Sweep, folder: Path, remote: Remote | None = None) -> tune
 
 def trial_name(trial: Any) -> str:
     """Folder of a Tune trial: the experiment's name and seed, and a number where values were sampled."""
-    experiment, draw = experiment_of(trial.config), trial.config.get("draw")
+    experiment, draw = known_of(trial.config), trial.config.get("draw")
     number = trial.trial_id.split("_")[-1] if draw is None else f"{draw:05d}"
     sampled = f"_{number}" if trial.config["values"] else ""
     return f"{experiment.name}_seed{experiment.seed}{sampled}"

@@ -37,13 +37,17 @@ class Population(PopulationBasedTraining):
         self._restored: dict[str, dict[str, Any]] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A member of a restored run stands where it stood, and waits if it waited: Tune would start all of them."""
+        """A member of a restored run stands where it stood, and waits if it waited: Tune would start all of them. One
+        that is tried again comes to the same comparison as if it had not failed."""
+        before = self._trial_state.get(trial)
         super().on_trial_add(tune_controller, trial)
-        restored = self._restored.pop(trial.trial_id, {})
-        vars(self._trial_state[trial]).update(restored)
-        if trial.status == "ERROR":
-            self.on_trial_error(tune_controller, trial)
-        elif restored and trial.status != "TERMINATED" and self._has_come(trial):
+        state, restored = self._trial_state[trial], self._restored.pop(trial.trial_id, {})
+        vars(state).update(restored)
+        if before:
+            state.last_perturbation_time = before.last_perturbation_time
+        if saved := trial.latest_checkpoint_result:  # what others may go on from
+            state.last_result = saved.metrics
+        if restored and trial.status != "TERMINATED" and self._has_come(trial):
             trial.set_status("PAUSED")
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
@@ -68,7 +72,7 @@ class Population(PopulationBasedTraining):
         Where all wait they go on: the last one to come has failed, or all stand where Tune would compare them next, as
         they come there an iteration's length late each time.
         """
-        live = [trial for trial in tune_controller.get_live_trials() if trial.status != "TERMINATED"]
+        live = tune_controller.get_live_trials()
         if live and all(trial.status == "PAUSED" and self._has_come(trial) for trial in live):
             self._next_perturbation_sync = 1 + max(self._trial_state[trial].last_train_time for trial in live)
         return super().choose_trial_to_run(tune_controller)

@@ -17,6 +17,7 @@ from rbc_rllib.experiment import ExperimentConfig, Resources
 from rbc_rllib.leaving import Deviation
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.search import ASKED
+from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.algorithm import EconomyPPO
 from rbc_rllib.training.checkpoints import (
     TrainingState,
@@ -43,6 +44,20 @@ def experiment_of(trial_config: dict[str, Any]) -> ExperimentConfig:
     return ExperimentConfig(**trial_config["experiment"]).with_values(trial_config.get("values", {}))
 
 
+def is_refused(trial_config: dict[str, Any]) -> bool:
+    """Whether the sampled values of a Tune trial are refused: it fails when it starts, and others go on."""
+    try:
+        experiment_of(trial_config)
+    except ConfigError:
+        return True
+    return False
+
+
+def known_of(trial_config: dict[str, Any]) -> ExperimentConfig:
+    """The experiment of a Tune trial, without its sampled values where they are refused."""
+    return ExperimentConfig(**trial_config["experiment"]) if is_refused(trial_config) else experiment_of(trial_config)
+
+
 class Trial(EconomyPPO):
     """Trains one `ExperimentConfig` with its curriculum until `curriculum.total_env_steps`.
 
@@ -62,13 +77,14 @@ class Trial(EconomyPPO):
         self._frozen = {policy: hashes[policy] for policy in self.experiment.frozen_policies}  # of weights that stay
 
     def __repr__(self) -> str:
-        """What Ray's dashboard calls this process."""
-        return f"Trial({self.experiment.name}, seed {self.experiment.seed})"
+        """What Ray's dashboard calls this process; Ray asks before it says that the experiment is refused, too."""
+        experiment = known_of(self.trial_config)
+        return f"Trial({experiment.name}, seed {experiment.seed})"
 
     @classmethod
     def default_resource_request(cls, config: Any) -> Any:
         """CPUs and GPUs for this process, its runners and its learners."""
-        return EconomyPPO.default_resource_request(algorithm_config(experiment_of(config)))
+        return EconomyPPO.default_resource_request(algorithm_config(known_of(config)))
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple, dict[str, Any]]:
         """What `from_checkpoint` builds a trial from."""

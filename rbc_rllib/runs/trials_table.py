@@ -14,7 +14,7 @@ from ray import tune
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.files import whole
 from rbc_rllib.runs.faults import cause_in
-from rbc_rllib.runs.trial import experiment_of
+from rbc_rllib.runs.trial import known_of
 from rbc_rllib.training.rllib_internals import forget_statistics
 
 FILE = "trials.parquet"
@@ -59,7 +59,7 @@ class TrialsTable(tune.Callback):
 
 def row_of(trial: Any, error: str | None) -> dict[str, Any]:
     """What `TrialsTable` keeps of a Tune trial that has ended."""
-    experiment, result, name = experiment_of(trial.config), trial.last_result or {}, Path(trial.path).name
+    experiment, result, name = known_of(trial.config), trial.last_result or {}, Path(trial.path).name
     steps = int(result.get("env_steps", 0))
     row = {
         "trial": name,

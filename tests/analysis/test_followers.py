@@ -1,6 +1,7 @@
 """What followers gain, read from beside a trial: in a table, in words, and in the comparison of taxes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from analysis.followers import follower_gains, followers_table, followers_words, how_asked, percent_gain
 from analysis.intervals import t_interval
 from analysis.results import folder_beside, load_trial, load_trials
+from analysis.study import load_study
 from analysis.taxes import compare_taxes
 from analysis.welfare import welfare_text
 from rbc_rllib.settings import ConfigError
@@ -40,6 +42,9 @@ def test_gains_of_other_policies_than_those_that_are_evaluated_are_not_the_trial
     write_answers(trial, [gain("each_firm", 2.0)], policies="others")
     assert follower_gains(load_trial(trial)) == {}
     assert how_asked(load_trial(trial)) is None
+    shutil.copytree(trial, folder_beside("best_response", trial) / "each_firm")
+    (answer,) = load_study([trial.parent]).answers
+    assert answer.label == "main/schedule_0 (policies of before)"
     (trial / "evaluation.json").unlink()
     assert set(follower_gains(load_trial(trial))) == {"each_firm"}
 
@@ -52,7 +57,7 @@ def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
         follower_gains(load_trial(trial))
     earlier = {"solutions": [{"checkpoint": "checkpoint_000001", "gains": []}]}
     (folder_beside("best_response", trial) / "best_response.json").write_text(json.dumps(earlier))
-    with pytest.raises(ConfigError, match=r"best_response-main-schedule_0/best_response\.json.*move its folder away"):
+    with pytest.raises(ConfigError, match=r"-main-schedule_0/best_response\.json.*ask again with --resume"):
         follower_gains(load_trial(trial))
 
 

@@ -115,7 +115,7 @@ def main() -> None:
     sweep.find_sweep = SWEEPS.__getitem__
     if SWEEPS[sys.argv[1]].search:
         sweep.judge = evaluated
-    elif os.environ["JUDGED"] == "False":
+    elif os.environ.get("JUDGED") == "False":
         sweep.judge = lambda folder, finished: ""
     sweep.main()
 

@@ -24,7 +24,7 @@ class Bred(tune.Trainable):
 
 
 class Failing(tune.Trainable):
-    """Five steps, of which the members with `fails` do not come to the second."""
+    """Six steps, of which the members with `fails` do not come to the second."""
 
     def setup(self, config: dict) -> None:
         self.values = config["values"]
@@ -33,7 +33,7 @@ class Failing(tune.Trainable):
         if self.values["fails"] and self.iteration == 1:
             raise RuntimeError("it fails")
         steps = 64 * (self.iteration + 1)
-        return {"env_steps": steps, "economy": {"social_welfare": self.values["rate"]}, "done": steps == 320}
+        return {"env_steps": steps, "economy": {"social_welfare": self.values["rate"]}, "done": steps == 384}
 
     def save_checkpoint(self, folder: str) -> None:
         """There is nothing to save."""

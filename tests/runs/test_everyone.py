@@ -77,12 +77,15 @@ def test_the_command_asks_everyone(arguments, asked, small_run, tmp_path, monkey
     monkeypatch.setattr(command, "run", lambda *asked: asked_of.append(asked))
     monkeypatch.setattr(command, "conclude", lambda *_: None)
     for place in ([], ["--results", str(tmp_path)]):
-        command.main([str(small_run), "--everyone", *arguments, "--seeds", "2", *place])
+        own = ["--everyone", *arguments, "--individual", "firm_1", "--seeds", "2"]
+        command.main([str(small_run), *own, *place])
     (_, beside, *_), (sweep, elsewhere, *_) = asked_of
     assert (beside.parent, elsewhere.parent) == (small_run.parents[1], tmp_path)
     assert beside.name == elsewhere.name == f"best_response-{small_run.parent.name}-small"
     found = [(each.deviation.deviator, each.seed) for each in sweep.experiments]
-    assert found == [(name, seed) for name in asked or ["each_consumer", "each_firm"] for seed in range(2)]
+    assert found == [
+        (name, seed) for name in ["firm_1", *(asked or ["each_consumer", "each_firm"])] for seed in range(2)
+    ]
 
 
 ECONOMY = EconomyParameters(num_consumers=45, num_firms=3, episode_length=4)

@@ -84,6 +84,7 @@ def test_a_restored_population_knows_where_its_members_stood():
                 status="PENDING",
                 config={"values": {RATE: 1e-3, CLIP: 0.2}},
                 experiment_tag="",
+                latest_checkpoint_result=SimpleNamespace(metrics={"training_iteration": number}),
                 run_metadata=SimpleNamespace(checkpoint_manager=manager),
             )
             for number in range(3)
@@ -107,6 +108,7 @@ def test_a_restored_population_knows_where_its_members_stood():
         after.on_trial_add(controller, member)
     known, waiting, new = (after._trial_state[member] for member in members)
     assert (known.last_train_time, known.last_score, after._next_perturbation_sync) == (100, 3.0, 200)
+    assert waiting.last_result == {"training_iteration": 1}  # another may go on from it before it reports
     assert (waiting.last_train_time, new.last_train_time, new.last_score) == (200, 0, None)
     assert [member.trial.status for member in members] == ["PENDING", "PAUSED", "PENDING"]
 
@@ -142,7 +144,7 @@ def test_members_wait_for_nobody_who_does_not_come(interval, failing, tmp_path, 
         run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
     )
     results = tuner.fit()
-    assert [result.metrics["env_steps"] for result in results if result.error is None] == [320] * (3 - failing)
+    assert [result.metrics["env_steps"] for result in results if result.error is None] == [384] * (3 - failing)
     assert len(results.errors) == failing
     assert scheduler._num_perturbations == 2  # one at each comparison
     assert all(0 < result.config["values"]["rate"] <= 1 for result in results)

@@ -32,7 +32,14 @@ unexpectedly exits with a connection error code 2. End of file. Some common caus
 def trial_with(error: str, folder, failures: int, **attributes) -> SimpleNamespace:
     """A Tune trial that has failed."""
     (folder / "error.txt").write_text(error)
-    values = {"trial_id": "a", "num_failures": failures, "error_file": str(folder / "error.txt"), "checkpoint": None}
+    config = {"experiment": {"name": "small"}, "values": {}}
+    values = {
+        "trial_id": "a",
+        "config": config,
+        "num_failures": failures,
+        "error_file": str(folder / "error.txt"),
+        "checkpoint": None,
+    }
     return SimpleNamespace(**values | attributes)
 
 
@@ -44,6 +51,13 @@ def test_every_run_grants_its_retries_once_whatever_earlier_ones_saw(number, bef
     trial.num_failures += 1
     retries.on_step_begin(2, [trial])
     assert trial.max_failures == before + number
+
+
+def test_values_that_are_refused_are_not_tried_again(tmp_path):
+    config = {"experiment": {"name": "small"}, "values": {"learning.clip_param": -1.0}}
+    trial = trial_with("", tmp_path, 0, config=config)
+    Retries(RETRIES).on_step_begin(1, [trial])
+    assert trial.max_failures == 0
 
 
 def test_the_number_is_three_unless_said_otherwise():

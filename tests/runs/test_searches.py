@@ -55,6 +55,10 @@ def test_a_failed_seed_counts_with_zero_or_the_lowest_welfare(welfare, floor):
             lambda: sweep("asha", space={"seed": tune.randint(0, 9)}),
             r"search_space = 'seed' .* one experiment for each",
         ),
+        (
+            lambda: Sweep(seeds(), {"learning.clip_parm": tune.uniform(0.1, 0.3)}),
+            r"search_space = 'learning\.clip_parm' is refused: there is no such key; the keys there are .*clip_param",
+        ),
         (lambda: Sweep(seeds(), search=Search()), r"search_space = \{\} .* nothing to search by random"),
         (
             lambda: sweep("optuna", experiments=(SHORT, SHORT.with_values({"economy.crra": 0.5}).replace(seed=1))),
@@ -186,3 +190,15 @@ def test_a_search_by_optuna_that_is_interrupted_goes_on_with_the_next_suggestion
     measured = {row["trial"]: row["gain/each_firm"] for row in read_table(tmp_path / "optuna" / FILE).to_pylist()}
     assert measured == {trial.name: float(trial.reports[-1]["gain/each_firm"]) for trial in trials}
     assert all(trial.reports[0]["gain/each_firm"] == "nan" for trial in trials)
+
+
+def test_a_draw_whose_values_are_refused_fails_and_the_others_go_on(tmp_path, ray_on_this_machine):
+    space = {CLIP: tune.grid_search([-1.0, 0.2])}
+    ended = run(Sweep((SHORT,), space), tmp_path / "small")
+    assert [trial.name[:12] for trial in ended.finished] == ["small_seed0_"]
+    (error,) = ended.errors
+    assert "clip_param = -1.0 is refused" in error
+    rows = {row["status"]: row for row in read_table(tmp_path / "small" / FILE).to_pylist()}
+    assert rows["ERROR"]["failures"] == 1
+    assert "clip_param = -1.0 is refused" in rows["ERROR"]["error"]
+    assert rows["TERMINATED"]["env_steps"] == 256

@@ -178,7 +178,7 @@ def test_milestones_grow_by_the_reduction_factor(judged_from, factor, milestones
     assert SeedsTogether(1, 100, judged_from, factor).milestones == milestones
 
 
-@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("place", range(5))
 def test_a_configuration_is_judged_at_every_milestone_also_where_asha_has_no_whole_one(place):
     tune = controller(draws=2, seeds=1, total=480_000, judged_from=0.1, factor=1.6)
     assert tune.scheduler.milestones == [48_000, 76_800, 122_880, 196_608, 314_573]
