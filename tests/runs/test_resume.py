@@ -179,17 +179,17 @@ def test_the_same_settings_resume(finished):
 def everything() -> Sweep:
     """Every kind of domain, and what else a sweep may hold."""
     domains = {
-        "uniform": tune.uniform(0.1, 0.2),
-        "quantized": tune.quniform(0.1, 0.3, 0.1),
-        "logarithmic": tune.loguniform(1e-4, 1e-2),
-        "both": tune.qloguniform(1e-4, 1e-2, 1e-4),
-        "normal": tune.randn(0.5, 0.1),
-        "choice": tune.choice([True, False, None, "all"]),
-        "whole": tune.randint(1, 10),
-        "grid": tune.grid_search([1, 2]),
-        "function": tune.sample_from(len),
-        "own": tune.sample_from(everything),
-        "value": 0.3,
+        "curriculum.firm_range_end": tune.uniform(0.1, 0.2),
+        "curriculum.tax_range_start": tune.quniform(0.1, 0.3, 0.1),
+        "learning.learning_rate.firm": tune.loguniform(1e-4, 1e-2),
+        "learning.learning_rate.planner": tune.qloguniform(1e-4, 1e-2, 1e-4),
+        "learning.clip_param": tune.randn(0.5, 0.1),
+        "curriculum.annealed_ranges": tune.choice([True, False, None, "all"]),
+        "learning.num_epochs": tune.randint(1, 10),
+        "learning.num_minibatches": tune.grid_search([1, 2]),
+        "economy.num_firms": tune.sample_from(len),
+        "economy.num_consumers": tune.sample_from(everything),
+        "curriculum.tax_range_end": 0.3,
     }
     mutations = {"values": {"learning.clip_param": tune.uniform(0.1, 0.2)}}
     settings = {
@@ -251,14 +251,14 @@ def population(upper: float = 0.2, interval: int = 3) -> Sweep:
             r"tune\.scheduler\.kind = 'AsyncHyperBandScheduler'",
         ),
         (
-            Sweep((SMALL,), {"seeds": tune.randn(0, 1)}),
-            Sweep((SMALL,), {"seeds": tune.randn(0, 2)}),
-            r"search_space\.seeds\.sampler\.sd = 2",
+            Sweep((SMALL,), {"learning.clip_param": tune.randn(0, 1)}),
+            Sweep((SMALL,), {"learning.clip_param": tune.randn(0, 2)}),
+            r"search_space\.learning\.clip_param\.sampler\.sd = 2",
         ),
         (
-            Sweep((SMALL,), {"seeds": tune.sample_from(len)}),
-            Sweep((SMALL,), {"seeds": tune.sample_from(abs)}),
-            r"search_space\.seeds\.func = 'builtins\.abs'",
+            Sweep((SMALL,), {"learning.clip_param": tune.sample_from(len)}),
+            Sweep((SMALL,), {"learning.clip_param": tune.sample_from(abs)}),
+            r"search_space\.learning\.clip_param\.func = 'builtins\.abs'",
         ),
     ],
 )
