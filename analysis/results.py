@@ -108,9 +108,9 @@ def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
         own: dict[tuple[str, ...], list[Trial]] = {}
         for trial, each in sorted(zip(members, settings, strict=True), key=lambda pair: _order(pair[1], differing)):
             own.setdefault(tuple(repr(each.get(key)) for key in differing), []).append(trial)
+        by_trial = dict(zip(members, settings, strict=True))
         for trials in own.values():
-            each = flat_settings(trials[0].config)
-            values = ", ".join(f"{key}={_short(each.get(key))}" for key in differing)
+            values = ", ".join(f"{key}={_short(by_trial[trials[0]].get(key))}" for key in differing)
             title = f"{name} [{values}]" if differing else name
             titles[title] += 1  # more than one where they differ in what is not shown
             groups[title if titles[title] == 1 else f"{title} ({titles[title]})"] = trials

@@ -55,7 +55,10 @@ def is_refused(trial_config: dict[str, Any]) -> bool:
 
 def known_of(trial_config: dict[str, Any]) -> ExperimentConfig:
     """The experiment of a Tune trial, without its sampled values where they are refused."""
-    return ExperimentConfig(**trial_config["experiment"]) if is_refused(trial_config) else experiment_of(trial_config)
+    try:
+        return experiment_of(trial_config)
+    except ConfigError:
+        return ExperimentConfig(**trial_config["experiment"])
 
 
 class Trial(EconomyPPO):
