@@ -2,10 +2,11 @@
 
 Of each training all checkpoints are responses, and so are the frozen policies themselves, cooled: what these gain is
 *temperature*, the price of the noise with which the frozen policies act; what others gain beyond it is what training
-had not reached. The best response of each seed is chosen on validation episodes and judged on held-out ones.
+had not reached. The best response of each seed, and of each agent where every one leaves alone, is chosen on validation
+episodes and judged on held-out ones.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from rbc_rllib.files import write_json
 from rbc_rllib.leaving import Leaving
 from rbc_rllib.play.spaces import agent_names
 from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, policies_hash, training_state
-from rbc_rllib.training.deviations import SCORE, Asked, FrozenGame, Response
+from rbc_rllib.training.deviations import Asked, Choice, FrozenGame, Response, gains_of
 
 Member = tuple[Path, ExperimentConfig]
 
@@ -54,43 +55,41 @@ def learned_by(members: list[Member], asked: Asked) -> list[Learned]:
 def gain_of(deviator: str, members: list[Member], asked: Asked) -> Gain:
     """What the deviator gains by the best responses that `members` have learned, with what of that is noise."""
     still, learned = asked.cooled(), learned_by(members, asked)
-    best = {
-        seed: max([*(each.response for each in learned if each.seed == seed), *still], key=SCORE)
-        for seed in sorted({each.seed for each in learned})
-    }
+    seeds = sorted({each.seed for each in learned})
+    best = [asked.best_of([*(each.response for each in learned if each.seed == seed), *still]) for seed in seeds]
+    coolest = [asked.best_of(still)] if still else []
     before, group = asked.rewards(asked.frozen.held_out), asked.deviation.group
-    played = {id(each): asked.play(each.networks) for each in best.values()}
-    noise = None
-    if coolest := max(still, key=SCORE, default=None):
-        stays = coolest.gains <= 0 if asked.deviation.each else coolest.score <= 0
-        gained = played[id(coolest)] if id(coolest) in played else asked.play(coolest.networks)
-        noise = np.where(stays, 0.0, gained - before)
+    after, validation = asked.play_chosen([*best, *coolest]), np.stack([*map(gains_of, [*best, *coolest])])
     consumption = None
     if group == "consumer":
         everyone = asked.frozen.held_out.consumption
         consumption = everyone if asked.deviation.agents is None else everyone[:, :, list(asked.deviation.agents)]
-    after = np.stack([played[id(each)] for each in best.values()])
-    validation = np.stack([each.gains for each in best.values()])
     measure: Callable[..., Gain] = measure_gain
     if asked.deviation.each:
         measure = partial(measure_each, agents=agent_names(asked.deviating.economy)[group])
     else:
         before, after, validation = before.mean(-1), after.mean(-1), validation.mean(-1)
-        noise = None if noise is None else noise.mean(-1)
+    noise = np.where(validation[-1] > 0, after[-1] - before, 0.0) if coolest else None
     return measure(
         deviator,
         before=before,
-        after=after,
-        validation_gains=validation,
-        seeds=list(best),
+        after=after[: len(best)],
+        validation_gains=validation[: len(best)],
+        seeds=seeds,
         untrained=float(asked.rewards(asked.frozen.untrained).mean()),
         size=asked.size,
         params=asked.deviating.economy,
         consumption=consumption,
         cooled=noise,
-        chosen=tuple(each.name for each in best.values()),
+        chosen=tuple(map(in_words, best)),
         curve=curve(learned),
     )
+
+
+def in_words(choice: Choice) -> str:
+    """Names of the responses that are chosen, with how many agents do so where it is not the same of all."""
+    names = Counter(response.name for response in choice).most_common()
+    return names[0][0] if len(names) == 1 else "; ".join(f"{count} of {len(choice)} {name}" for name, count in names)
 
 
 def curve(learned: list[Learned]) -> dict[str, tuple[tuple[int, float], ...]]:

@@ -28,7 +28,7 @@ from rbc_rllib.training.checkpoints import (
     weights_hash,
 )
 from rbc_rllib.training.config import algorithm_config
-from rbc_rllib.training.deviations import SCORE, Asked, FrozenGame, final_game
+from rbc_rllib.training.deviations import Asked, FrozenGame, final_game
 from rbc_rllib.training.metric_keys import ECONOMY, LEARNING, PENALTY_INCREASE
 from rbc_rllib.training.rllib_internals import follow_learning_rates
 
@@ -179,7 +179,7 @@ class Trial(EconomyPPO):
             deviator.stop()
             asked = Asked(FrozenGame.of(left, deviating, self.experiment.seed), deviating)
             response = asked.response("learned", load_networks(learned, deviating))
-            return asked.percent_gained(max([response, *asked.cooled()], key=SCORE))
+            return asked.percent_gained(asked.best_of([response, *asked.cooled()]))
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """RLlib's files, and then what `training.checkpoints` says of them."""

@@ -1,9 +1,10 @@
 """A deviator and the game that it leaves: what it is trained in, and what others' frozen policies let it gain."""
 
 import math
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -110,22 +111,17 @@ class FrozenGame:
         return self.play(self.experiment, untrained_modules(self.experiment, self.seed))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Response:
     """Policies in which the deviator has left."""
 
     name: str
     networks: Networks
     gains: np.ndarray  # [K] of each agent that deviates, on validation episodes
-    alone: bool  # whether each of them deviates alone
-
-    @property
-    def score(self) -> float:
-        """What is gained on average; who is alone and would lose by it stays."""
-        return float((np.maximum(self.gains, 0) if self.alone else self.gains).mean())
 
 
-SCORE = attrgetter("score")
+Choice = tuple[Response, ...]
+"""[K] By which response each agent that deviates does so."""
 
 
 @dataclass(frozen=True)
@@ -151,24 +147,43 @@ class Asked:
         """The mean absolute reward of the deviator's group, of which gains are percent."""
         return float(np.abs(self.frozen.held_out.rewards[self.deviation.group].astype(float)).mean())
 
-    def play(self, networks: Networks, stream: int = HELD_OUT) -> np.ndarray:
+    def play(self, networks: Networks, stream: int = HELD_OUT, wanted: Collection[int] | None = None) -> np.ndarray:
         """`[episodes, K]` What the agents get that deviate by their policy in `networks`; where each does so alone, a
-        few at once as in training."""
+        few at once as in training, and NaN for some of those who are not `wanted`."""
         if not self.deviation.each:
             return self.rewards(self.frozen.play(self.deviating, networks, stream))
         names = agent_names(self.deviating.economy)[self.deviation.group]
         turns, columns = -(-len(names) // few_of(len(names))), dict[int, np.ndarray]()
         for turn in range(turns):
             agents = list(range(turn, len(names), turns))
-            own = self.deviation.replace(deviator="+".join(names[k] for k in agents))
-            played = self.frozen.play(self.deviating.replace(deviation=own), networks, stream)
-            columns |= {k: played.rewards[own.group][:, k].astype(float) for k in agents}
-        return np.stack([columns[k] for k in range(len(names))], axis=1)
+            if wanted is None or {*wanted} & {*agents}:
+                own = self.deviation.replace(deviator="+".join(names[k] for k in agents))
+                played = self.frozen.play(self.deviating.replace(deviation=own), networks, stream)
+                columns |= {k: played.rewards[own.group][:, k].astype(float) for k in agents}
+        unknown = np.full_like(next(iter(columns.values())), math.nan)
+        return np.stack([columns.get(k, unknown) for k in range(len(names))], axis=1)
 
     def response(self, name: str, networks: Networks) -> Response:
         """These networks with what they gain on validation episodes."""
         gains = (self.play(networks, VALIDATION) - self.rewards(self.frozen.validation)).mean(0)
-        return Response(name, networks, gains, self.deviation.each)
+        return Response(name, networks, gains)
+
+    def best_of(self, responses: Sequence[Response]) -> Choice:
+        """The best by validation episodes: of each agent its own, where each deviates alone, and otherwise what is best
+        for them on average."""
+        gains = np.stack([response.gains for response in responses])
+        if not self.deviation.each:
+            gains[:] = gains.mean(1, keepdims=True)
+        return tuple(responses[best] for best in gains.argmax(0))
+
+    def play_chosen(self, choices: Sequence[Choice]) -> np.ndarray:
+        """`[choices, episodes, K]` What the agents get on held-out episodes by the responses that they choose."""
+        wanted = defaultdict[Response, set[int]](set)
+        for choice in choices:
+            for k, response in enumerate(choice):
+                wanted[response].add(k)
+        rewards = {response: self.play(response.networks, wanted=agents) for response, agents in wanted.items()}
+        return np.stack([np.stack([rewards[own][:, k] for k, own in enumerate(choice)], 1) for choice in choices])
 
     def cooled(self) -> list[Response]:
         """The frozen policy with less noise; none of a plan, which has no noise left."""
@@ -181,8 +196,13 @@ class Asked:
             for each in TEMPERATURES
         ]
 
-    def percent_gained(self, best: Response) -> float:
-        """What agents who deviate alone gain by `best`, mean over them, in percent of the mean absolute reward of their
-        group; who would lose by it on validation episodes stays. NaN where nobody is rewarded."""
-        gains = (self.play(best.networks) - self.rewards(self.frozen.held_out)).mean(0)
-        return 100 * float(np.where(best.gains > 0, gains, 0.0).mean()) / self.size if self.size else math.nan
+    def percent_gained(self, choice: Choice) -> float:
+        """What agents who deviate alone gain by their `choice`, mean over them, in percent of the mean absolute reward
+        of their group; who would lose by it on validation episodes stays. NaN where nobody is rewarded."""
+        gains = (self.play_chosen([choice])[0] - self.rewards(self.frozen.held_out)).mean(0)
+        return 100 * float(np.where(gains_of(choice) > 0, gains, 0.0).mean()) / self.size if self.size else math.nan
+
+
+def gains_of(choice: Choice) -> np.ndarray:
+    """`[K]` What each agent gains by its response on validation episodes."""
+    return np.array([response.gains[k] for k, response in enumerate(choice)])

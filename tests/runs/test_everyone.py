@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections import Counter
 
 import numpy as np
@@ -17,9 +18,10 @@ from rbc_rllib.leaving import DEVIATOR, Deviation
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import few_of, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
-from rbc_rllib.responses import judge
+from rbc_rllib.responses import in_words, judge
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import load_networks
+from rbc_rllib.training.deviations import Asked, FrozenGame, Response
 from tests.exact import exact_values, response_in
 from tests.play.networks import build_modules
 from tests.runs.test_best_response import GAMES
@@ -142,8 +144,31 @@ def test_frozen_policies_gain_nothing_and_agents_are_judged_one_by_one(tmp_path)
         assert gain["curve"] == {"frozen": [[0, 0.0]]}
         assert gain["unconverged"] == {"mean": 0, "low": 0, "high": 0, "count": 1}
         assert gain["temperature"] == gain["gain"]
-        assert gain["chosen"][0].startswith(("from frozen, after 0", "the frozen policy at temperature"))
+        for response in gain["chosen"][0].split("; "):
+            name = re.sub(rf"^\d+ of {size} ", "", response)
+            assert name.startswith(("from frozen, after 0", "the frozen policy at temperature"))
     assert "each_firm: 3 agents were asked, each alone" in text
+
+
+@pytest.mark.parametrize(("deviator", "chosen"), [("each_firm", [0, 1, 1]), ("firm", [1, 1, 1])])
+def test_who_leaves_alone_takes_its_own_best_response(deviator, chosen, tmp_path):
+    run = untrained(SMALL, tmp_path / "run")
+    (checkpoint,) = find_checkpoints(run)
+    (experiment,) = best_responses(run, [deviator], [checkpoint], seeds=1, iterations=1, episodes=4).experiments
+    frozen = FrozenGame.of(checkpoint, experiment, seed=0)
+    asked, others = Asked(frozen, experiment), build_modules(SMALL.economy)
+    policy = experiment.deviation.policy
+    responses = [
+        Response(name, frozen.networks | {policy: modules["firm"]}, np.array(gains))
+        for name, modules, gains in [("own", frozen.networks, [3.0, -1.0, 0.0]), ("another", others, [1.0, 2.0, 4.0])]
+    ]
+    choice = asked.best_of(responses)
+    assert [responses.index(response) for response in choice] == chosen
+    (rewards,), each = asked.play_chosen([choice]), [asked.play(response.networks) for response in responses]
+    for k, response in enumerate(chosen):
+        np.testing.assert_array_equal(rewards[:, k], each[response][:, k])
+    assert not np.array_equal(each[0], each[1])
+    assert in_words(choice) == ("another" if deviator == "firm" else "2 of 3 another; 1 of 3 own")
 
 
 def test_an_agent_stays_by_its_own_validation_episodes(rng):
