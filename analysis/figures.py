@@ -1,7 +1,8 @@
 """The look of all figures. No pyplot, so nothing global is touched."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -13,6 +14,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 DPI = 150
 GREY = "0.45"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -34,7 +37,7 @@ def tidy(ax: Axes, title: str, ylabel: str) -> Axes:
     return ax
 
 
-def colors(names: Sequence[str]) -> dict[str, str]:
+def colors(names: Sequence[Name]) -> dict[Name, str]:
     """A colour for each name: well apart for up to seven, from a colour map beyond; colour-blind readers see all."""
     if len(names) <= len(COLORS):
         return dict(zip(names, COLORS, strict=False))

@@ -40,11 +40,6 @@ class Alone:
         """What `largest` gains."""
         return self.agents[self.largest]
 
-    @property
-    def nash_conv(self) -> float:
-        """What all of them gain, added up."""
-        return sum(gain.mean for gain in self.agents.values())
-
 
 @dataclass(frozen=True)
 class Gain:
@@ -71,9 +66,19 @@ class Gain:
     alone: Alone | None = None  # where every agent of a group deviates alone
 
     @property
-    def known(self) -> bool:
-        """Whether the gain is distinguishable from 0."""
-        return self.gain.known and self.gain.low > 0
+    def most(self) -> Interval:
+        """What an agent of those that deviate gains at most: where each does so alone, the one that gains most."""
+        return self.alone.most if self.alone else self.gain
+
+    @property
+    def who(self) -> str:
+        """Who gains that."""
+        return self.alone.largest if self.alone else self.deviator
+
+    @property
+    def nash_conv(self) -> Interval | None:
+        """What all agents gain that deviate each alone, added up; None where none does."""
+        return self.gain.scaled(len(self.alone.agents)) if self.alone else None
 
     @property
     def percent_of_reward(self) -> Interval | None:
@@ -104,8 +109,8 @@ class Gain:
         """For JSON: plain numbers, None for what is unknown."""
         parts = {
             **asdict(self),
-            "distinguishable_from_0": self.known,
-            "nash_conv": self.alone and self.alone.nash_conv,
+            "distinguishable_from_0": self.gain.above_zero,
+            "nash_conv": self.nash_conv and asdict(self.nash_conv),
             "percent_of_reward": self.percent_of_reward and asdict(self.percent_of_reward),
             "percent_of_improvement": self.percent_of_improvement and asdict(self.percent_of_improvement),
         }
@@ -129,14 +134,14 @@ class Solution:
 
     @property
     def largest(self) -> Gain | None:
-        """The deviator that gains most, in percent."""
-        compared = [gain for gain in self.gains if gain.percent_of_reward]
-        return max(compared, key=lambda gain: gain.percent_of_reward.mean, default=None)  # type: ignore[union-attr]
+        """The gain of the deviator that gains most, in percent; of agents asked alone the one that does counts."""
+        compared = [gain for gain in self.gains if gain.size]
+        return max(compared, key=lambda gain: gain.most.mean / gain.size, default=None)
 
     @property
     def epsilon(self) -> float | None:
         """The largest gain over deviators in percent; at least 0, since staying is a response too."""
-        return max(0.0, self.largest.percent_of_reward.mean) if self.largest else None  # type: ignore[union-attr]
+        return max(0.0, 100 * self.largest.most.mean / self.largest.size) if self.largest else None
 
     @classmethod
     def read(cls, record: dict[str, Any]) -> Self:
@@ -153,7 +158,7 @@ class Solution:
             "trivial_share": self.trivial_share,
             "trivial": self.trivial,
             "epsilon_percent_at_least": self.epsilon,
-            "largest_gain": self.largest.deviator if self.largest else None,
+            "largest_gain": self.largest.who if self.largest else None,
             "gains": [gain.record() for gain in self.gains],
         }
 
@@ -318,15 +323,15 @@ def words(solution: Solution) -> str:
     sentences = []
     for gain in solution.gains:
         if gain.alone:
-            most = gain.alone.most
+            most = gain.most
             percent_of_most = gain.percent(most)
             share = f", {bounded(percent_of_most)}% of their mean absolute reward" if percent_of_most else ""
             sentences.append(
                 f"{gain.deviator}: {len(gain.alone.agents)} agents were asked, each alone; numbers are means over them,"
-                f" and all gains add up to {number(gain.alone.nash_conv)} (NashConv)."
+                f" and all gains add up to {bounded(gain.nash_conv)} (NashConv)."
                 f" {gain.alone.largest} gains most, {bounded(most)} a quarter{share}."
             )
-        if gain.known:
+        if gain.gain.above_zero:
             percent = gain.percent_of_reward
             share = f", {bounded(percent)}% of the group's mean absolute reward" if percent else ""
             sentences.append(f"{gain.deviator} gains at least {bounded(gain.gain)} a quarter{share}.")
@@ -357,15 +362,15 @@ def words(solution: Solution) -> str:
         )
     elif largest is None:
         sentences.append("Every reward is 0, so there is no epsilon in percent.")
-    elif not any(gain.known for gain in solution.gains):
+    elif not any(gain.gain.above_zero or gain.most.above_zero for gain in solution.gains):
         sentences.append(
-            f"No deviator found a gain that is distinguishable from 0 (largest: {largest.deviator},"
+            f"No deviator found a gain that is distinguishable from 0 (largest: {largest.who},"
             f" {solution.epsilon:.2g}%). Better responses than those found may exist."
         )
     else:
         sentences.append(
             f"Epsilon, the largest gain, is at least {solution.epsilon:.3g}% of the mean absolute reward, that of"
-            f" {largest.deviator}"
-            f"{'' if largest.known else ', a gain that is itself not distinguishable from 0'}."
+            f" {largest.who}"
+            f"{'' if largest.most.above_zero else ', a gain that is itself not distinguishable from 0'}."
         )
     return "\n".join(f"- {sentence}" for sentence in sentences)

@@ -25,7 +25,7 @@ def draw_firms(gain: Gain, params: EconomyParameters, ax: Axes) -> None:
     """Each firm's gain against its labor elasticity, a colour for each initial capital."""
     tidy(ax, "Gain of each firm alone", "% of the firms' mean absolute reward")
     elasticities, capital = params.labor_elasticities, params.initial_capital
-    for color, kind in zip(COLORS, sorted(set(capital)), strict=False):
+    for kind, color in colors(sorted(set(capital))).items():
         own = [k for k, each in enumerate(capital) if each == kind]
         _points(gain, own, [elasticities[k] for k in own], ax, color, f"initial capital {kind:,.0f}")
     ax.set_xlabel("labor elasticity of output", fontsize=9.5)

@@ -30,6 +30,11 @@ class Interval:
         """Whether there are bounds."""
         return not (numpy.isnan(self.low) or numpy.isnan(self.high))
 
+    @property
+    def above_zero(self) -> bool:
+        """Whether it is distinguishable from 0, and above; False where there are no bounds."""
+        return self.low > 0
+
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Self:
         """An interval from JSON, in which bounds that are unknown are None."""

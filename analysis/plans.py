@@ -69,7 +69,7 @@ class Neighbour:
     @property
     def better(self) -> bool:
         """Whether it is significantly better."""
-        return self.difference.known and self.difference.low > 0
+        return self.difference.above_zero
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Judged:
     @property
     def better(self) -> bool:
         """Whether it is significantly better than the learned plan."""
-        return self.difference.known and self.difference.low > 0
+        return self.difference.above_zero
 
     @property
     def label(self) -> str:
@@ -302,7 +302,7 @@ def _of_retraining(search: PlanSearch) -> list[str]:
             if differences
             else []
         )
-    if better := [other for other in known if known[other].low > 0]:
+    if better := [other for other in known if known[other].above_zero]:
         best = max(better, key=lambda other: known[other].mean)
         return [f"With retrained followers {best} is better than the {name} plan, by {bounded(known[best])}."]
     most = max(known, key=lambda other: known[other].mean)

@@ -70,7 +70,7 @@ class Solutions:
 
     def largest(self, deviator: str) -> Interval | None:
         """What the agent gains that gains most alone, by validation episodes."""
-        return self._percent(deviator, lambda gain: gain.alone.most if gain.alone else None)
+        return self._percent(deviator, lambda gain: gain.most if gain.alone else None)
 
     def _percent(self, deviator: str, part: Callable[[Gain], Interval | None]) -> Interval | None:
         gains = [gain for trial in self.living if (gain := follower_gains(trial).get(deviator))]

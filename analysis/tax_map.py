@@ -94,7 +94,7 @@ class Peak:
     @property
     def bends(self) -> bool:
         """Whether revenue falls again, distinguishably: the curve that Laffer drew."""
-        return self.fall is not None and self.fall.known and self.fall.low > 0
+        return self.fall is not None and self.fall.above_zero
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class TaxMap:
             welfare=t_interval(welfare[:, chosen]),
             elsewhere=t_interval(chosen_on_others(welfare)),
             agreeing=int((welfare.argmax(1) == chosen).sum()),
-            rivals=tuple(menu[k] for k, each in enumerate(lead) if k != chosen and not each.low > 0),
+            rivals=tuple(menu[k] for k, each in enumerate(lead) if k != chosen and not each.above_zero),
             trivial=menu[chosen] in self.trivial,
         )
 

@@ -87,7 +87,7 @@ class Credibility:
             )
         elif not most.gain.known:
             sentences.append(f"Breaking it from quarter {most.quarter} on gains {bounded(most.gain)}, of one episode.")
-        elif most.gain.low > 0:
+        elif most.gain.above_zero:
             percent = f", {bounded(share)}% of its welfare" if share else ""
             sentences.append(
                 f"The planner is tempted most to break its plan from quarter {most.quarter} on, levying {most.words}:"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures import GREY, colors, new_figure, tidy
 from analysis.followers import FOLLOWERS
-from analysis.gains import Gain, Solution, words
+from analysis.gains import Solution, words
 from analysis.gains_figure import gains_figure
 from analysis.intervals import Interval, bounded
 from analysis.page import Details, Missing, Part, Picture, Section, Table, Words
@@ -93,7 +93,7 @@ def run_frames(answers: Sequence[Answer]) -> tuple[pandas.DataFrame, pandas.Data
                 percents = {
                     "gain, %": gain.percent_of_reward,
                     "temperature, %": gain.temperature and gain.percent(gain.temperature),
-                    "largest, %": _largest(gain),
+                    "largest, %": gain.percent(gain.most) if gain.alone else None,
                     "consumption-equivalent, %": gain.consumption_equivalent,
                 }
                 numbers.append(
@@ -111,10 +111,6 @@ def run_frames(answers: Sequence[Answer]) -> tuple[pandas.DataFrame, pandas.Data
 
 def _number(each: Interval | float | None) -> float:
     return math.nan if each is None else each.mean if isinstance(each, Interval) else each
-
-
-def _largest(gain: Gain) -> Interval | None:
-    return gain.percent(gain.alone.agents[gain.alone.largest]) if gain.alone else None
 
 
 def over_training(answers: Sequence[Answer], ax: Axes) -> Axes:

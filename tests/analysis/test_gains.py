@@ -45,7 +45,7 @@ def gain_of(rng, mean, *, seeds=4, validation=None, before=10.0, untrained=2.0, 
 
 def test_gains_in_all_units(rng):
     gain = gain_of(rng, 2.0)
-    assert gain.known
+    assert gain.gain.above_zero
     assert gain.gain.low < 2.0 < gain.gain.high
     assert gain.percent_of_reward.mean == pytest.approx(20, rel=0.05)
     assert gain.percent_of_improvement.mean == pytest.approx(25, rel=0.05)

@@ -190,12 +190,15 @@ def test_an_agent_stays_by_its_own_validation_episodes(rng):
     assert means == pytest.approx({"firm_0": 1.0, "firm_1": 0.0, "firm_2": 4.0})
     assert gain.gain.mean == pytest.approx(5 / 3)
     assert gain.alone.largest == "firm_2"
-    assert gain.alone.nash_conv == pytest.approx(5.0)
+    assert gain.nash_conv.mean == pytest.approx(5.0)
     assert gain.percent_of_reward.mean == pytest.approx(100 * (5 / 3) / 20.0)
     assert gain.temperature.mean == pytest.approx(0.5)
     assert gain.unconverged.mean == pytest.approx(5 / 3 - 0.5)
     solution = Solution("checkpoint_000001", 100, "their hash", 0.0, (gain,))
     assert "firm_2 gains most, 4 [4, 4] a quarter" in words(solution)
+    assert "Epsilon, the largest gain, is at least 20% of the mean absolute reward, that of firm_2." in words(solution)
+    assert solution.record()["epsilon_percent_at_least"] == pytest.approx(20.0)
+    assert solution.record()["largest_gain"] == "firm_2"
     assert "each_firm" in table(solution)
 
 
