@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.gains import Gain, Solution
+from analysis.gains import Gain, Solution, check_written
 from analysis.intervals import Interval, bounded
 from analysis.metrics import verdict
 from analysis.results import Trial, read_json
-from analysis.writing import listed, markdown
+from analysis.writing import count, listed, markdown
+from rbc_rllib.leaving import FROZEN
 from rbc_rllib.settings import ConfigError
 
 FOLLOWERS = {
@@ -18,6 +19,9 @@ FOLLOWERS = {
     "consumer": "all consumers together",
 }
 """Deviators who follow the planner, and what they are called."""
+
+RECORDED = ("run", "held_out_episodes", "iterations", "seeds", "starts", "set", "solutions")
+"""What a `best_response.json` says, of itself and of each solution."""
 
 
 def follower_gains(trial: Trial) -> dict[str, Gain]:
@@ -32,12 +36,16 @@ def follower_gains(trial: Trial) -> dict[str, Gain]:
 
 
 def how_asked(trial: Trial) -> str | None:
-    """How long deviators trained and on how much they were judged, in words; None where nobody was asked."""
+    """How deviators trained and on how much they were judged, in words; None where nobody was asked."""
     answers = answers_to(trial)
     if answers is None:
         return None
     record, _ = answers
-    return f"{record['iterations']} iterations, {record['held_out_episodes']} held-out episodes"
+    words = [f"{record['iterations']} iterations", count(len(record["seeds"]), "seed")]
+    if record["starts"] != [FROZEN]:
+        words.append(f"starts {listed(record['starts'])}")
+    words += [f"{key}={value}" for key, value in record["set"].items()]
+    return ", ".join([*words, f"{record['held_out_episodes']} held-out episodes"])
 
 
 def answers_to(trial: Trial) -> tuple[dict[str, Any], tuple[Solution, ...]] | None:
@@ -58,6 +66,7 @@ def read_answers(path: Path) -> tuple[dict[str, Any], tuple[Solution, ...]]:
     """
     record = read_json(path)
     try:
+        check_written(record, RECORDED, "a best_response.json")
         return record, tuple(Solution.read(solution) for solution in record["solutions"])
     except ConfigError as error:
         raise ConfigError(str(path), error.value, error.rule, error.fix) from None

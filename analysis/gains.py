@@ -6,7 +6,7 @@ there, small gains do not make an equilibrium.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -22,6 +22,9 @@ from rbc_rllib.settings import ConfigError
 
 ROUNDING = 1e-9
 """Differences below this share of a reward's size are none."""
+
+BASKETS_AT_ONCE = 2**16
+"""So many are held in memory with what their utility takes."""
 
 HIGHEST_FACTOR = 1e12
 """No consumption is multiplied by more in the search for a consumption equivalent."""
@@ -163,11 +166,16 @@ class Solution:
         }
 
 
-def _fields(kind: type[Gain | Solution], record: dict[str, Any]) -> dict[str, Any]:
-    if missing := [name for name in kind.__dataclass_fields__ if name not in record]:
-        rule = f"a {kind.__name__.lower()} has {missing[0]}, which earlier versions did not write"
+def check_written(record: dict[str, Any], names: Collection[str], what: str) -> None:
+    """Raise `ConfigError` where a part of a `best_response.json` lacks one of these names."""
+    if missing := [name for name in names if name not in record]:
+        rule = f"{what} has {missing[0]}, which earlier versions did not write"
         fix = "ask again with --resume, which trains nothing anew, or move its folder away"
         raise ConfigError("best_response.json", sorted(record), rule, fix)
+
+
+def _fields(kind: type[Gain | Solution], record: dict[str, Any]) -> dict[str, Any]:
+    check_written(record, kind.__dataclass_fields__, f"a {kind.__name__.lower()}")
     return {name: record[name] for name in kind.__dataclass_fields__}
 
 
@@ -265,15 +273,19 @@ def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, g
     1 in u leaves no closed form. The left side rises with q from 0 at q = -1, so the root is unique. -100 where the
     gain takes more than all the joy of consumption, infinite where none of it is enough, NaN where nothing is consumed.
     """
-    baskets = consumption.reshape(-1, 1, consumption.shape[-1]).astype(float)
-    nothing = np.zeros(baskets.shape[:2])
+    baskets = consumption.reshape(-1, 1, consumption.shape[-1])
     if not baskets.any() or math.isnan(gain):
         return math.nan
     if gain == 0:
         return 0.0
 
     def enjoyed(factor: float) -> float:
-        return float(utility(params, factor * baskets, nothing, nothing).mean())
+        total = 0.0
+        for start in range(0, len(baskets), BASKETS_AT_ONCE):
+            some = factor * baskets[start : start + BASKETS_AT_ONCE].astype(float)
+            nothing = np.zeros(some.shape[:2])
+            total += float(utility(params, some, nothing, nothing).sum())
+        return total / len(baskets)
 
     wanted = enjoyed(1.0) + gain
     if wanted <= 0:

@@ -15,7 +15,7 @@ from analysis.followers import read_answers
 from analysis.gains import Solution
 from analysis.plans import PlanSearch
 from analysis.ranking import failed
-from analysis.results import Trial, load_trial, nothing_in, read_json
+from analysis.results import Trial, folder_beside, load_trial, nothing_in, read_json
 from analysis.tax_map import TaxMap
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.settings import ConfigError
@@ -69,11 +69,9 @@ def load_study(folders: Sequence[Path]) -> Study:
     for folder in folders:
         here = folder.resolve()
         wanted[here] = None
-        names, place = f"{here.name}-*", here.parent
-        if (here / "config.json").is_file():  # a trial, in the folder of its experiment
-            names, place = f"{here.parent.name}-{here.name}", here.parents[1]
         for kind in READERS:
-            wanted |= dict.fromkeys(sorted(place.glob(f"{kind}-{names}")))
+            found = [folder_beside(kind, trial) for trial in _trials_in(here)]
+            wanted |= dict.fromkeys(beside for beside in found if beside.is_dir())
     for folder in wanted:
         _read_folder(study, folder)
     study.trials = [replace(each, answers=None) if each.answers in study.damaged else each for each in study.trials]
@@ -101,9 +99,15 @@ def _read_folder(study: Study, folder: Path) -> None:
         if file.is_file():
             _try(study, file, reader, folder)
             return
-    own = (folder / "config.json").is_file()
-    for trial in [folder] if own else sorted(path.parent for path in folder.glob("*/config.json")):
+    for trial in _trials_in(folder):
         _try(study, trial, _read_trial, trial)
+
+
+def _trials_in(folder: Path) -> list[Path]:
+    """Those of an experiment's folder; or the folder itself, where it is a trial's."""
+    if (folder / "config.json").is_file():
+        return [folder]
+    return sorted(path.parent for path in folder.glob("*/config.json"))
 
 
 def _try(study: Study, path: Path, reader: Callable[[Study, Path], None], folder: Path) -> None:

@@ -65,7 +65,7 @@ class Treatment:
 
     @property
     def trivial(self) -> list[Trial]:
-        """The trials in which the economy is dead. They count in every mean."""
+        """The trials in which the economy is dead. They count in every mean but of gains."""
         return [trial for trial in self.trials if verdict(trial) == "trivial"]
 
     def welfare(self, definition: Definition) -> dict[int, float]:
@@ -89,9 +89,10 @@ class Treatment:
         return t_interval(seed_values(self.trials, "firm_reward"))
 
     def follower_gain(self, deviator: str) -> Interval | None:
-        """What `deviator` gains at least, in percent of its group's mean absolute reward: mean over the trials that
-        were asked, with its 95% Student t interval; None where none was."""
-        gains = [gain.mean for trial in self.trials if (gain := percent_gain(trial, deviator))]
+        """What `deviator` gains at least, in percent of its group's mean absolute reward: mean over the living trials
+        that were asked, with its 95% Student t interval; None where none was."""
+        living = [trial for trial in self.trials if trial not in self.trivial]
+        gains = [gain.mean for trial in living if (gain := percent_gain(trial, deviator))]
         return t_interval(gains) if gains else None
 
     def mean_rate(self, name: str) -> float:

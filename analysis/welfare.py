@@ -201,8 +201,8 @@ def _note(comparison: Comparison) -> str:
 def _note_on_gains() -> str:
     return (
         "Gains are what followers found who went on learning while all others kept their policies: lower bounds, in"
-        f" percent of their group's mean absolute reward, means over seeds with their {CONFIDENCE:.0%} Student t"
-        " interval. In an equilibrium nobody gains."
+        f" percent of their group's mean absolute reward, means over living seeds with their {CONFIDENCE:.0%}"
+        " Student t interval. In an equilibrium nobody gains."
     )
 
 

@@ -32,7 +32,7 @@ from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import judge
-from rbc_rllib.runs.command_line import conclude, parser, results_of_run, run_options
+from rbc_rllib.runs.command_line import conclude, parser, results_of_run, run_options, tell
 from rbc_rllib.runs.launch import RunOptions, can_resume, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
 from rbc_rllib.settings import ConfigError, at_least_one, refused
@@ -71,14 +71,14 @@ def best_responses(
 
     `starts` as in `Deviation.start`; `values` are settings of the deviators by dotted key.
     """
-    experiment = left_experiment(trial)
-    for key, value in (values or {}).items():
+    experiment, values = left_experiment(trial), values or {}
+    for key, value in values.items():
         if not key.startswith(SETTINGS_OF_A_DEVIATOR) or key.startswith(SETTINGS_OF_NETWORKS):
             rule = "a deviator plays the run's own game with networks like the run's"
             raise ConfigError(key, value, rule, "set how it learns, e.g. learning.num_epochs=4")
     at_least_one(seeds=seeds, iterations=iterations, episodes=episodes)
     iterations = iterations or max(1, round(DEFAULT_SHARE_OF_TRAINING * experiment.num_iterations))
-    steps = iterations * experiment.with_values(values or {}).env_steps_per_iteration
+    steps = iterations * final_game(experiment, checkpoints[0]).with_values(values).env_steps_per_iteration
     return Sweep(
         tuple(
             final_game(experiment, checkpoint, iterations, plan_is_open=deviator == "planner")
@@ -90,7 +90,7 @@ def best_responses(
                 # So many are kept: how the gain grows with the length of the training, and the best of them.
                 iterations_per_checkpoint=-(-iterations // KEPT_CHECKPOINTS),
             )
-            .with_values((values or {}) | {"curriculum.total_env_steps": steps})
+            .with_values(values | {"curriculum.total_env_steps": steps})
             for checkpoint in checkpoints
             for deviator in deviators
             for start in starts or [FROZEN]
@@ -100,13 +100,13 @@ def best_responses(
     )
 
 
-def left_experiment(trial: Path) -> ExperimentConfig:
+def left_experiment(trial: Path, key: str = "RUN") -> ExperimentConfig:
     """The experiment of a run that can be left; raises `ConfigError` where agents have left in it already, for a policy
     of their own."""
     experiment = ExperimentConfig.of_trial(trial)
     if experiment.deviation and experiment.deviation.policy == DEVIATOR:
-        rule = "in it some act by a policy of their own, so it is no run that others could leave"
-        raise ConfigError("RUN", trial.name, rule, "name the run that they left")
+        rule = "in it some act by a policy of their own, so it is no run that others could leave or start from"
+        raise ConfigError(key, trial.name, rule, "name the run that they left")
     return experiment
 
 
@@ -132,22 +132,29 @@ def find_starts(trial: Path, names: list[str]) -> list[str]:
     """Where deviators start, as in `Deviation.start`, from the names on the command line: `frozen`, `scratch`, or the
     folder of another run, whose newest checkpoint it is.
 
-    Raises `ConfigError` where that does not fit the trial's experiment, and where one is named twice.
+    Raises `ConfigError` where that does not fit the trial's experiment, where others have left the other run, and
+    where two have one name.
     """
-    experiment, starts = ExperimentConfig.of_trial(trial), list[str]()
+    experiment, starts = ExperimentConfig.of_trial(trial), dict[str, str]()
     for name in names:
         start = name
         if name not in (FROZEN, SCRATCH):
             if not (Path(name) / "config.json").is_file():
                 rule = "it must be frozen, scratch or the folder of another run"
                 raise ConfigError("--starts", name, rule, "name a trial, results/<experiment>/<trial>")
+            left_experiment(Path(name), "--starts")
             checkpoint = newest_checkpoint(Path(name))
-            check_fit(checkpoint, experiment)
+            try:
+                check_fit(checkpoint, experiment)
+            except ConfigError as error:
+                raise ConfigError("--starts", name, error.rule, "name a run of such an economy and layers") from None
             start = str(checkpoint.absolute())
-        if start in starts:
-            raise ConfigError("--starts", name, "each start is asked once", "name it once")
-        starts.append(start)
-    return starts
+        known_as = Deviation(checkpoint=str(trial), deviator="firm", start=start).start_name
+        if known_as in starts:
+            rule = f"each start is asked once, and {known_as} is named twice"
+            raise ConfigError("--starts", name, rule, "name it once, or move one of two folders of that name")
+        starts[known_as] = start
+    return [*starts.values()]
 
 
 def _short(deviator: str) -> str:
@@ -162,24 +169,30 @@ def _unusual(deviation: Deviation) -> list[str]:
     return [] if deviation.start == FROZEN else [deviation.start_name]
 
 
-def ask(trials: list[Path], deviators: tuple[str, ...], iterations: int, options: RunOptions = RunOptions()) -> str:
+def ask(
+    trials: list[Path], deviators: tuple[str, ...], iterations: int, options: RunOptions = RunOptions()
+) -> tuple[str, bool]:
     """What `deviators` would gain by leaving the newest policies of each trial of an experiment, in short trainings of
-    one seed, in words. Nobody is asked twice; results lie beside the experiment, whose report is written anew with
-    them. A trial about which something else has been asked already is named and left out."""
-    refusals = []
+    one seed, in words; and whether all were asked.
+
+    Nobody is asked twice; results lie beside the experiment, whose report is written anew with them. A trial of which a
+    deviator failed, or about which something else has been asked already, is named, and the others are asked.
+    """
+    left_out = []
     for trial in trials:
         try:
             if not _is_answered(trial, deviators, iterations):
                 sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
                 folder = folder_beside("best_response", trial)
-                conclude(run(sweep, folder, can_resume(folder), options), judge)
+                if not tell(run(sweep, folder, can_resume(folder), options), judge):
+                    left_out.append(f"Of the followers of {trial.name} some were not asked: their training failed.")
         except ConfigError as refusal:
-            refusals.append(f"Followers of {trial.name} were not asked: {refusal}")
+            left_out.append(f"Followers of {trial.name} were not asked: {refusal}")
     asked, wanted = [], {trial.resolve() for trial in trials}
     for folder in dict.fromkeys(trial.parent for trial in trials):
         write_report(folder)
         asked += [trial for trial in load_study([folder]).trials if trial.path in wanted]
-    return "\n\n".join([*refusals, followers_table(asked), followers_words(asked)])
+    return "\n\n".join([*left_out, followers_table(asked), followers_words(asked)]), not left_out
 
 
 def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bool:
@@ -188,7 +201,8 @@ def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bo
         return False
     record, (*_, last) = answers
     everybody = {gain.deviator for gain in last.gains} >= {*deviators}
-    return everybody and (record["iterations"], last.checkpoint) == (iterations, newest_checkpoint(trial).name)
+    how = (record["iterations"], record["starts"], record["set"], last.checkpoint)
+    return everybody and how == (iterations, [FROZEN], {}, newest_checkpoint(trial).name)
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -256,7 +270,7 @@ def main(arguments: list[str] | None = None) -> Any:
             if group not in ("consumer", "firm"):
                 raise ConfigError("--everyone", group, "it is a group of several agents", "take consumer or firm")
         checkpoints = find_checkpoints(options.run, options.checkpoint, options.along_training)
-        each, coalitions = [EACH + group for group in options.everyone], map("+".join, options.together)
+        each, coalitions = [EACH + group for group in options.everyone], map("+".join, map(sorted, options.together))
         deviators = list(dict.fromkeys([*groups, *options.individual, *coalitions, *each]))
         sweep = best_responses(
             options.run,

@@ -11,19 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from analysis.figures import save
 from analysis.gains import Gain, Solution, measure_each, measure_gain, table, words
 from analysis.gains_figure import gains_figure
+from analysis.results import flat_settings
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.files import write_json
 from rbc_rllib.leaving import Leaving
 from rbc_rllib.play.spaces import agent_names
+from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, policies_hash, training_state
-from rbc_rllib.training.deviations import Asked, Choice, FrozenGame, Response, gains_of
+from rbc_rllib.training.deviations import Asked, Choice, FrozenGame, Response, final_game, gains_of
 
 Member = tuple[Path, ExperimentConfig]
 
@@ -39,15 +42,25 @@ class Learned:
 
 
 def learned_by(members: list[Member], asked: Asked) -> list[Learned]:
-    """What `members` have learned, one for each start and seed, at each of their checkpoints."""
+    """What `members` have learned, one for each start and seed, at each of their checkpoints that is due: others were
+    saved as a training was interrupted.
+
+    Raises `ConfigError` where a member has left other policies than those that are asked about.
+    """
     found = []
     for path, experiment in members:
         assert experiment.deviation is not None
         start = experiment.deviation.start_name
         for checkpoint in checkpoints_in(path):
             iterations = training_state(checkpoint).env_steps // experiment.env_steps_per_iteration
-            name = f"from {start}, after {iterations} iterations"
-            response = asked.response(name, load_networks(checkpoint, experiment))
+            if iterations % experiment.iterations_per_checkpoint and iterations < experiment.num_iterations:
+                continue
+            networks = load_networks(checkpoint, experiment)
+            for policy in experiment.frozen_policies:
+                if policies_hash({policy: networks[policy]}) != policies_hash({policy: asked.frozen.networks[policy]}):
+                    rule = f"it was learned against another {policy} policy than {asked.frozen.checkpoint} holds now"
+                    raise ConfigError("best response", str(path), rule, "ask anew, with another --results")
+            response = asked.response(f"from {start}, after {iterations} iterations", networks)
             found.append(Learned(start, experiment.seed, iterations, response))
     return found
 
@@ -58,7 +71,7 @@ def gain_of(deviator: str, members: list[Member], asked: Asked) -> Gain:
     seeds = sorted({each.seed for each in learned})
     best = [asked.best_of([*(each.response for each in learned if each.seed == seed), *still]) for seed in seeds]
     coolest = [asked.best_of(still)] if still else []
-    before, group = asked.rewards(asked.frozen.held_out), asked.deviation.group
+    before, group = asked.rewards(asked.frozen.held_out.rewards), asked.deviation.group
     after, validation = asked.play_chosen([*best, *coolest]), np.stack([*map(gains_of, [*best, *coolest])])
     consumption = None
     if group == "consumer":
@@ -82,7 +95,7 @@ def gain_of(deviator: str, members: list[Member], asked: Asked) -> Gain:
         consumption=consumption,
         cooled=noise,
         chosen=tuple(map(in_words, best)),
-        curve=curve(learned),
+        curve=curve(learned, asked.deviation.each),
     )
 
 
@@ -92,11 +105,13 @@ def in_words(choice: Choice) -> str:
     return names[0][0] if len(names) == 1 else "; ".join(f"{count} of {len(choice)} {name}" for name, count in names)
 
 
-def curve(learned: list[Learned]) -> dict[str, tuple[tuple[int, float], ...]]:
-    """By start: how the gain on validation episodes, mean over seeds, grows with the iterations."""
+def curve(learned: list[Learned], alone: bool) -> dict[str, tuple[tuple[int, float], ...]]:
+    """By start: how the gain on validation episodes, mean over seeds, grows with the iterations; who is `alone` and
+    would lose stays."""
     gains: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for each in learned:
-        gains[each.start][each.iterations].append(float(each.response.gains.mean()))
+        taken = np.maximum(each.response.gains, 0) if alone else each.response.gains
+        gains[each.start][each.iterations].append(float(taken.mean()))
     return {
         start: tuple((length, float(np.mean(values))) for length, values in sorted(lengths.items()))
         for start, lengths in gains.items()
@@ -113,12 +128,15 @@ def judge(folder: Path, finished: list[Path]) -> str:
     if not by_checkpoint:
         return "No best response is finished: there is nothing to measure yet."
     solutions = [_judge_checkpoint(checkpoint, own) for checkpoint, own in sorted(by_checkpoint.items())]
-    trial, (_, first) = min(by_checkpoint).parent, trials[0]
+    trial, (_, first) = min(by_checkpoint).parent, by_checkpoint[min(by_checkpoint)][0]
     record = {
         "run": str(trial),
         "held_out_episodes": first.evaluation_episodes,
         "held_out_seed": ExperimentConfig.of_trial(trial).seed,
         "iterations": first.num_iterations,
+        "seeds": sorted({experiment.seed for _, experiment in trials}),
+        "starts": sorted({own.deviation.start_name for _, own in trials if own.deviation}),
+        "set": settings_of(first),
         "unit": "reward a quarter and agent",
         "solutions": [solution.record() for solution in solutions],
     }
@@ -137,6 +155,21 @@ def judge(folder: Path, finished: list[Path]) -> str:
     text = "\n\n".join([*parts, note])
     (folder / "best_response.md").write_text(text + "\n")
     return text
+
+
+def settings_of(deviating: ExperimentConfig) -> dict[str, Any]:
+    """What was set of how a deviator learns, by dotted key."""
+    deviation = deviating.deviation
+    assert deviation is not None
+    checkpoint, plan_is_open = Path(deviation.checkpoint), deviation.deviator == "planner"
+    left = ExperimentConfig.of_trial(checkpoint.parent)
+    usual = final_game(left, checkpoint, deviating.num_iterations, plan_is_open).with_values(
+        {"curriculum.total_env_steps": deviating.curriculum.total_env_steps}
+    )
+    unset, found = (
+        flat_settings(each.model_dump(mode="json", include={"learning", "curriculum"})) for each in (usual, deviating)
+    )
+    return {key: value for key, value in found.items() if value != unset.get(key)}
 
 
 def _judge_checkpoint(checkpoint: Path, members: list[Member]) -> Solution:

@@ -17,6 +17,7 @@ that searches also prints its configurations, the best first; where it bred a po
 are then trained anew with every seed, in `results/<sweep>-anew/`.
 """
 
+import sys
 from dataclasses import replace
 from functools import reduce
 
@@ -70,7 +71,10 @@ def main(arguments: list[str] | None = None) -> None:
         if sweep.deviators and how.remote:
             print("\nNobody was asked what leaving would gain: best_response asks, of a run in a folder.")
         elif sweep.deviators:
-            print(f"\n{ask(ended.finished, sweep.deviators, sweep.deviation_iterations, how)}")
+            words, all_asked = ask(ended.finished, sweep.deviators, sweep.deviation_iterations, how)
+            print(f"\n{words}")
+            if not all_asked:
+                sys.exit(1)
 
 
 if __name__ == "__main__":

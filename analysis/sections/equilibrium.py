@@ -42,7 +42,7 @@ def section(study: Study) -> Section:
     parts.append(Table("gains", caption, *run_frames(study.answers)))
     longer = [answer for answer in study.answers if len(answer.solutions) > 1]
     if longer:
-        caption = "The largest gain of every deviator at each checkpoint that was asked, from the middle to the end."
+        caption = "Epsilon, the largest gain of any deviator, at each checkpoint that was asked."
         parts.append(Picture("gains_over_training", caption, over_training_figure(longer)))
     else:
         parts.append(Missing("Gains in the middle of training were not asked.", f"{COMMAND} --along-training"))
@@ -88,7 +88,8 @@ def run_frames(answers: Sequence[Answer]) -> tuple[pandas.DataFrame, pandas.Data
     for answer in answers:
         for solution in answer.solutions:
             for gain in solution.gains:
-                first = {"run": answer.label, "deviator": FOLLOWERS.get(gain.deviator, gain.deviator)}
+                run = f"{answer.label}{' (trivial)' if solution.trivial else ''}"
+                first = {"run": run, "deviator": FOLLOWERS.get(gain.deviator, gain.deviator)}
                 first |= {"checkpoint": solution.checkpoint} if several else {}
                 percents = {
                     "gain, %": gain.percent_of_reward,

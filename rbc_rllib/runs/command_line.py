@@ -95,10 +95,16 @@ def find_sweep(name: str) -> Sweep:
 
 
 def conclude(run: Run, judge: Callable[[Path, list[Path]], str]) -> None:
-    """Print what `judge` says of the run's folder and of the trials that are finished in it.
+    """`tell`, and exit with status 1 where trials failed."""
+    if not tell(run, judge):
+        sys.exit(1)
 
-    Exits with status 130 where the run was interrupted, or `judge` is, and with 1 where trials failed, and says how to
-    go on.
+
+def tell(run: Run, judge: Callable[[Path, list[Path]], str]) -> bool:
+    """Print what `judge` says of the run's folder and of the trials that are finished in it, and where trials failed
+    why, and how to go on. Whether none did.
+
+    Exits with status 130 where the run was interrupted, or `judge` is.
     """
     interrupted = run.interrupted
     if any(run.folder.glob("*/config.json")):
@@ -119,4 +125,4 @@ def conclude(run: Run, judge: Callable[[Path, list[Path]], str]) -> None:
         for error in run.errors:
             print(f"Failed: {error}", file=sys.stderr)
         print(f"Failed trials go on from their last checkpoint with: {how_to_resume}", file=sys.stderr)
-        sys.exit(1)
+    return not run.errors

@@ -83,7 +83,9 @@ def tune_parts(sweep: Sweep) -> TuneParts:
     )
     settings.setdefault("search_alg", draws)
     if search is None or search.kind == "random":
-        return TuneParts(grid, settings)
+        # Every checkpoint of a deviator is a response, and is kept where it saved others as it was interrupted.
+        deviating = any(experiment.deviation for experiment in sweep.experiments)
+        return TuneParts(grid, settings, kept_checkpoints=None if deviating else KEPT_CHECKPOINTS)
     total = sweep.experiments[0].curriculum.total_env_steps
     if search.kind == "asha":
         together = SeedsTogether(len(experiments), total, search.judged_from, search.reduction_factor)

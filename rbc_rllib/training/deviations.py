@@ -32,6 +32,9 @@ VALIDATION_EPISODES = 64
 
 Networks = dict[str, GroupModule]
 
+Rewards = dict[str, np.ndarray]
+"""`[episodes, K]` of each agent of each group, mean a quarter."""
+
 
 def deviators_rates(learning: Learning) -> dict[str, Any]:
     """With which deviators from policies of a run start to learn, as settings of `learning`."""
@@ -101,14 +104,14 @@ class FrozenGame:
         return self.play(self.experiment, self.networks)
 
     @cached_property
-    def validation(self) -> HeldOut:
-        """Nobody deviates, on validation episodes."""
-        return self.play(self.experiment, self.networks, VALIDATION)
+    def validation(self) -> Rewards:
+        """Of the same on validation episodes."""
+        return self.play(self.experiment, self.networks, VALIDATION).rewards
 
     @cached_property
-    def untrained(self) -> HeldOut:
-        """Nobody has learned anything."""
-        return self.play(self.experiment, untrained_modules(self.experiment, self.seed))
+    def untrained(self) -> Rewards:
+        """Where nobody has learned anything."""
+        return self.play(self.experiment, untrained_modules(self.experiment, self.seed)).rewards
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +140,9 @@ class Asked:
         assert self.deviating.deviation is not None
         return self.deviating.deviation
 
-    def rewards(self, evaluation: HeldOut) -> np.ndarray:
-        """`[episodes, K]` A quarter's mean, of each agent that deviates."""
-        rewards = evaluation.rewards[self.deviation.group].astype(float)
+    def rewards(self, everybodys: Rewards) -> np.ndarray:
+        """`[episodes, K]` Those of each agent that deviates."""
+        rewards = everybodys[self.deviation.group].astype(float)
         return rewards if self.deviation.agents is None else rewards[:, list(self.deviation.agents)]
 
     @property
@@ -151,7 +154,7 @@ class Asked:
         """`[episodes, K]` What the agents get that deviate by their policy in `networks`; where each does so alone, a
         few at once as in training, and NaN for some of those who are not `wanted`."""
         if not self.deviation.each:
-            return self.rewards(self.frozen.play(self.deviating, networks, stream))
+            return self.rewards(self.frozen.play(self.deviating, networks, stream).rewards)
         names = agent_names(self.deviating.economy)[self.deviation.group]
         turns, columns = -(-len(names) // few_of(len(names))), dict[int, np.ndarray]()
         for turn in range(turns):
@@ -199,7 +202,7 @@ class Asked:
     def percent_gained(self, choice: Choice) -> float:
         """What agents who deviate alone gain by their `choice`, mean over them, in percent of the mean absolute reward
         of their group; who would lose by it on validation episodes stays. NaN where nobody is rewarded."""
-        gains = (self.play_chosen([choice])[0] - self.rewards(self.frozen.held_out)).mean(0)
+        gains = (self.play_chosen([choice])[0] - self.rewards(self.frozen.held_out.rewards)).mean(0)
         return 100 * float(np.where(gains_of(choice) > 0, gains, 0.0).mean()) / self.size if self.size else math.nan
 
 

@@ -120,18 +120,17 @@ def gain(
     )
 
 
-def write_answers(trial: Path, *checkpoints: list[Gain], policies: str = "their hash") -> None:
-    """`best_response.json` where the command leaves it: gains at one checkpoint after the other."""
+def write_answers(trial: Path, *checkpoints: list[Gain], policies: str = "their hash", **asked: Any) -> None:
+    """`best_response.json` where the command leaves it: gains at one checkpoint after the other, and how they were
+    `asked`."""
     solutions = [
         Solution(f"checkpoint_{number:06}", 100, policies, 0.0, tuple(gains)).record()
         for number, gains in enumerate(checkpoints)
     ]
     folder = folder_beside("best_response", trial)
     folder.mkdir()
-    write_json(
-        {"run": str(trial), "iterations": 75, "held_out_episodes": 64, "solutions": solutions},
-        folder / "best_response.json",
-    )
+    usual = {"iterations": 75, "held_out_episodes": 64, "seeds": [0], "starts": ["frozen"], "set": {}}
+    write_json({"run": str(trial), **usual, **asked, "solutions": solutions}, folder / "best_response.json")
 
 
 def progress(

@@ -49,6 +49,32 @@ def test_gains_of_other_policies_than_those_that_are_evaluated_are_not_the_trial
     assert set(follower_gains(load_trial(trial))) == {"each_firm"}
 
 
+def test_how_followers_were_asked_is_told(tmp_path: Path) -> None:
+    usual, hard = (write_trial(tmp_path / "main", "schedule", seed, LIVING) for seed in range(2))
+    write_answers(usual, [gain("each_firm", 2.0)])
+    write_answers(
+        hard,
+        [gain("each_firm", 2.0)],
+        seeds=[0, 1],
+        starts=["frozen", "scratch"],
+        set={"learning.num_epochs": 4},
+    )
+    assert [how_asked(load_trial(trial)) for trial in (usual, hard)] == [
+        "75 iterations, 1 seed, 64 held-out episodes",
+        "75 iterations, 2 seeds, starts frozen and scratch, learning.num_epochs=4, 64 held-out episodes",
+    ]
+
+
+def test_answers_about_another_experiment_are_not_taken_in(tmp_path: Path) -> None:
+    """A population's values are trained anew in a folder whose name begins with that of the population's."""
+    for experiment in ("population", "population-anew"):
+        trial = write_trial(tmp_path / experiment, "schedule", 0, LIVING)
+        write_answers(trial, [gain("each_firm", 2.0)])
+        shutil.copytree(trial, folder_beside("best_response", trial) / "each_firm")
+    for asked_of in (tmp_path / "population", tmp_path / "population" / "schedule_0"):
+        assert [answer.label for answer in load_study([asked_of]).answers] == ["population/schedule_0"]
+
+
 def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
     trial = write_trial(tmp_path / "main", "schedule", 0, LIVING)
     write_gains(trial)
@@ -92,6 +118,8 @@ def test_the_comparison_of_taxes_shows_gains_over_seeds_and_what_commitment_is_w
             trial = write_trial(folder, name, seed, indicators, iterations=2, planner=planner)
             if name == "schedule" and seed < 2:
                 write_gains(trial, {"each_firm": [1.0, 3.0][seed]})
+    dead = write_trial(folder, "schedule", 3, DEAD, iterations=2, planner=modes["schedule"])
+    write_gains(dead, {"each_firm": 4000.0})  # of next to nothing
     for seed in range(3):  # who wants something else is not what a planner who commits is compared with
         write_trial(folder, "another", seed, LIVING, iterations=2, economy=SMALL.replace(planner_welfare="total"))
     comparison = compare_taxes(load_trials(folder))

@@ -64,7 +64,7 @@ def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, t
         "4.2",
         "1.0",
     ]
-    assert "Deviators had 75 iterations, 64 held-out episodes." in text
+    assert "Deviators had 75 iterations, 1 seed, 64 held-out episodes." in text
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len({line.count("|") for line in lines if "dead" in line or "plain" in line}) == 1
     unfinished = tmp_path / "unfinished"

@@ -12,7 +12,7 @@ from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.leaving import DEVIATOR, Deviation
 from rbc_rllib.play.held_out import play_held_out
-from rbc_rllib.responses import judge
+from rbc_rllib.responses import judge, settings_of
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, training_state, weights_hash
 from tests.exact import exact_values, response_in
@@ -211,7 +211,7 @@ def test_deviators_from_any_run_try_equally_hard(small_run):
 
 @pytest.mark.slow
 def test_the_command_trains_judges_and_writes(small_run, tmp_path):
-    arguments = ["--groups", "planner", "--together", "firm_0", "firm_2", "--seeds", "2"]
+    arguments = ["--groups", "planner", "--together", "firm_2", "firm_0", "--seeds", "2"]
     arguments += ["--iterations", "2", "--starts", "frozen", "scratch", "--set", "learning.num_epochs=1"]
     arguments += ["--episodes", "16", "--results", str(tmp_path)]
     process = start("rbc_rllib.best_response", str(small_run), *arguments, **joined())
@@ -221,6 +221,8 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
     (folder,) = tmp_path.iterdir()
     record = json.loads((folder / "best_response.json").read_text())
     (solution,) = record["solutions"]
+    assert (record["seeds"], record["starts"]) == ([0, 1], ["frozen", "scratch"])
+    assert record["set"] == {"learning.num_epochs": 1}
     assert (record["held_out_episodes"], solution["checkpoint"]) == (16, "checkpoint_000000")
     assert [gain["deviator"] for gain in solution["gains"]] == ["planner", "firm_0+firm_2"]
     assert all(gain["seeds"] == [0, 1] for gain in solution["gains"])
@@ -309,8 +311,23 @@ def test_a_start_that_does_not_fit_is_refused(small_run, tmp_path):
         assert refusal.value.key == "--starts" or names == [str(wider)]
 
 
+def test_no_start_is_a_run_that_others_have_left_or_named_twice(small_run, tmp_path):
+    """A lone deviator's policy is no group's: its group's there would be the frozen one again."""
+    (experiment,) = best_responses(small_run, ["firm_1"], find_checkpoints(small_run), 1, 1).experiments
+    left = untrained(experiment, tmp_path / "left" / "run")
+    with pytest.raises(ConfigError, match=r"--starts.*act by a policy of their own"):
+        find_starts(small_run, [str(left)])
+    for place in ("here", "there"):
+        untrained(SMALL, tmp_path / place / "main" / "run")
+    with pytest.raises(ConfigError, match=r"--starts.*main-run is named twice"):
+        find_starts(small_run, [str(tmp_path / place / "main" / "run") for place in ("here", "there")])
+
+
 def test_what_is_set_for_a_deviator_is_how_it_learns_and_nothing_else(small_run):
     (checkpoint,) = find_checkpoints(small_run)
+    for key, value in (("curriculum.cooling_start", 0.9), ("curriculum.cooled_entropy_coeff.firm", 0.001)):
+        (experiment,) = best_responses(small_run, ["firm"], [checkpoint], 1, 2, values={key: value}).experiments
+        assert settings_of(experiment) == {key: value}
     values = {
         "learning.num_epochs": 3,
         "curriculum.final_entropy_coeff": {"consumer": 0.1, "firm": 0.2, "planner": 0.3},

@@ -15,12 +15,14 @@ from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.evaluate import evaluate_trial
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.leaving import DEVIATOR, Deviation
+from rbc_rllib.play.modules import untrained_modules
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import few_of, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
-from rbc_rllib.responses import in_words, judge
+from rbc_rllib.responses import Learned, curve, in_words, judge
+from rbc_rllib.runs.launch import Run
 from rbc_rllib.settings import ConfigError
-from rbc_rllib.training.checkpoints import load_networks
+from rbc_rllib.training.checkpoints import TrainingState, describe, load_networks
 from rbc_rllib.training.deviations import Asked, FrozenGame, Response
 from tests.exact import exact_values, response_in
 from tests.play.networks import build_modules
@@ -61,16 +63,37 @@ def test_one_training_finds_the_exact_gain_of_every_agent(group, tmp_path):
 def test_a_sweep_asks_its_deviators_once(tmp_path):
     run = untrained(SMALL.replace(evaluation_episodes=4), tmp_path / "main" / "run")
     evaluate_trial(run)
-    said = ask([run], ("each_firm",), 1)
+    said, everybody = ask([run], ("each_firm",), 1)
     assert "a single firm" in said
+    assert everybody
     assert (run.parent / "report.html").is_file()
     (progress,) = (tmp_path / "best_response-main-run").glob("*/progress.csv")
     before = {path: path.stat().st_mtime_ns for path in progress.parents[1].rglob("*")}
-    assert ask([run], ("each_firm",), 1) == said
+    assert ask([run], ("each_firm",), 1) == (said, True)
     assert {path: path.stat().st_mtime_ns for path in progress.parents[1].rglob("*")} == before
-    refusal, _, table = ask([run], ("each_firm",), 2).partition("\n\n")
+    words, everybody = ask([run], ("each_firm",), 2)
+    refusal, _, table = words.partition("\n\n")
     assert refusal.startswith("Followers of run were not asked: ")
     assert table == said
+    assert not everybody
+
+
+def test_a_deviator_that_fails_does_not_keep_others_from_being_asked(tmp_path, monkeypatch):
+    runs = [untrained(SMALL.replace(evaluation_episodes=4), tmp_path / "main" / name) for name in ("one", "other")]
+    for trial in runs:
+        evaluate_trial(trial)
+
+    def run(sweep, folder, *_):
+        (experiment,) = sweep.experiments
+        if folder.name.endswith("-one"):
+            return Run(folder, [], ["NumericsError: firm, step 7"], interrupted=False)
+        return Run(folder, [untrained(experiment, folder / "each_firm")], [], interrupted=False)
+
+    monkeypatch.setattr(importlib.import_module("rbc_rllib.best_response"), "run", run)
+    words, everybody = ask(runs, ("each_firm",), 1)
+    assert words.startswith("Of the followers of one some were not asked")
+    assert (tmp_path / "best_response-main-other" / "best_response.json").is_file()
+    assert not everybody
 
 
 @pytest.mark.parametrize(("arguments", "asked"), [(["firm"], ["each_firm"]), (["consumer", "firm"], None)])
@@ -169,6 +192,40 @@ def test_who_leaves_alone_takes_its_own_best_response(deviator, chosen, tmp_path
         np.testing.assert_array_equal(rewards[:, k], each[response][:, k])
     assert not np.array_equal(each[0], each[1])
     assert in_words(choice) == ("another" if deviator == "firm" else "2 of 3 another; 1 of 3 own")
+
+
+def test_what_was_learned_against_other_policies_is_refused(tmp_path):
+    """The run was trained anew; what deviators learned against its policies of before still lies beside it."""
+    run = untrained(SMALL, tmp_path / "runs" / "run")
+    (experiment,) = best_responses(run, ["each_firm"], find_checkpoints(run), 1, 1, episodes=4).experiments
+    learned = untrained(experiment, tmp_path / "responses" / "each_firm")
+    judge(tmp_path, [learned])
+    trained_anew = {name: module.get_state() for name, module in untrained_modules(SMALL, seed=3).items()}
+    describe(run / "checkpoint_000000", TrainingState(0, 0.0), trained_anew)
+    with pytest.raises(ConfigError, match=r"learned against another consumer policy.*with another --results"):
+        judge(tmp_path, [learned])
+
+
+def test_checkpoints_of_an_interruption_are_no_responses(tmp_path):
+    run = untrained(SMALL, tmp_path / "runs" / "run")
+    (experiment,) = best_responses(run, ["each_firm"], find_checkpoints(run), 1, 40, episodes=4).experiments
+    learned = untrained(experiment, tmp_path / "responses" / "each_firm")
+    states = {
+        name: load_networks(learned / "checkpoint_000000", experiment)[name].get_state() for name in experiment.policies
+    }
+    for number, iterations in enumerate((10, 20, 25, 30, 40)):
+        state = TrainingState(iterations * experiment.env_steps_per_iteration, 0.0)
+        describe(learned / f"checkpoint_{number:06}", state, states)
+    judge(tmp_path, [learned])
+    (gain,) = json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]
+    assert [length for length, _ in gain["curve"]["frozen"]] == [10, 20, 30, 40]
+
+
+def test_the_curve_has_the_gains_that_are_taken():
+    responses = [Response("learned", {}, np.array(gains)) for gains in ([2.0, -6.0], [1.0, 1.0])]
+    learned = [Learned("frozen", 0, 8 * (k + 1), response) for k, response in enumerate(responses)]
+    assert curve(learned, alone=True) == {"frozen": ((8, 1.0), (16, 1.0))}
+    assert curve(learned, alone=False) == {"frozen": ((8, -2.0), (16, 1.0))}
 
 
 def test_an_agent_stays_by_its_own_validation_episodes(rng):
