@@ -1,7 +1,8 @@
 """Is a structured curriculum needed, and is it enough, where taxes are announced? Ten seeds, a third of the env steps.
 
-The whole curriculum, each part of it left out, and none of it; then the whole against none in economies that are
-harder to bring to life. Plans settle in all of them. `curriculum_ablation_discretion` asks the same where the planner
+The whole curriculum, each part of it left out, and none of it; with little entropy in the end, or from the first step,
+the whole against none; and the whole against none in economies that are harder to bring to life. Plans settle in all of
+them. `curriculum_ablation_discretion` asks the same where the planner
 chooses as it goes. One seed after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons;
 `python -m analysis.solutions` tabulates it.
 """
@@ -23,12 +24,18 @@ WITHOUT: dict[str, dict[str, Any]] = {
 }
 """Each part of the curriculum, and the settings that leave it out."""
 
+LOW_ENTROPY: dict[str, Any] = {
+    "curriculum.final_entropy_coeff": dict.fromkeys(GROUPS, 0.01),
+    "curriculum.cooled_entropy_coeff": None,
+}
 NOTHING = {key: value for settings in WITHOUT.values() for key, value in settings.items()}
 CURRICULA: dict[str, dict[str, Any]] = {
     "full": {},
     **{f"without_{part}": settings for part, settings in WITHOUT.items()},
     "nothing": NOTHING,
-    "nothing_low_entropy": {**NOTHING, "curriculum.final_entropy_coeff": dict.fromkeys(GROUPS, 0.01)},
+    "full_low_entropy": LOW_ENTROPY,
+    "constant_low_entropy": {**LOW_ENTROPY, **WITHOUT["annealed_entropy"]},
+    "nothing_low_entropy": {**NOTHING, **LOW_ENTROPY},
 }
 
 SCHEDULE = {"planner": Planner(mode="schedule").model_dump()}
