@@ -19,6 +19,7 @@ with what it says in words, and writes `best_response.json` (every agent by name
 same run needs another `--results`. Gains are lower bounds: a better response than the one that was learned may exist.
 """
 
+import argparse
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def best_responses(
             rule = "a deviator plays the run's own game with networks like the run's"
             raise ConfigError(key, value, rule, "set how it learns, e.g. learning.num_epochs=4")
     at_least_one(seeds=seeds, iterations=iterations, episodes=episodes)
-    iterations = iterations or max(1, round(DEFAULT_SHARE_OF_TRAINING * experiment.num_iterations))
+    iterations = iterations or usual_iterations(experiment)
     steps = iterations * final_game(experiment, checkpoints[0]).with_values(values).env_steps_per_iteration
     return Sweep(
         tuple(
@@ -98,6 +99,11 @@ def best_responses(
             for seed in range(seeds)
         )
     )
+
+
+def usual_iterations(experiment: ExperimentConfig) -> int:
+    """For how many iterations a deviator from a run of `experiment` learns, where nobody says."""
+    return max(1, round(DEFAULT_SHARE_OF_TRAINING * experiment.num_iterations))
 
 
 def left_experiment(trial: Path, key: str = "RUN") -> ExperimentConfig:
@@ -205,6 +211,28 @@ def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bo
     return everybody and how == (iterations, [FROZEN], {}, newest_checkpoint(trial).name)
 
 
+def deviators_of(options: argparse.Namespace, experiment: ExperimentConfig) -> list[str]:
+    """The deviators that the command line names, each once; raises `ConfigError` where one is of the wrong kind."""
+    named = options.individual or options.everyone or options.together
+    groups = options.groups or ([] if named else list(experiment.policies))
+    for group in groups:
+        if group not in GROUPS:
+            raise ConfigError("--groups", group, "there is no such group", f"take {', '.join(GROUPS)}")
+    for agent in options.individual:
+        if "_" not in agent or "+" in agent:
+            rule = "it must be one consumer or firm"
+            raise ConfigError("--individual", agent, rule, "write e.g. firm_3, or take --together or --groups")
+    for agents in options.together:
+        if len(agents) < 2:
+            rule = "one agent alone has nobody to deviate with"
+            raise ConfigError("--together", agents[0], rule, "name two or more, or take --individual")
+    for group in options.everyone:
+        if group not in ("consumer", "firm"):
+            raise ConfigError("--everyone", group, "it is a group of several agents", "take consumer or firm")
+    coalitions, each = map("+".join, map(sorted, options.together)), [EACH + group for group in options.everyone]
+    return list(dict.fromkeys([*groups, *options.individual, *coalitions, *each]))
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """The command line."""
     command = parser("best_response", __doc__ or "", of_run=True)
@@ -253,29 +281,10 @@ def main(arguments: list[str] | None = None) -> Any:
     quiet()
     with refused(command):
         experiment = left_experiment(options.run)
-        named = options.individual or options.everyone or options.together
-        groups = options.groups or ([] if named else list(experiment.policies))
-        for group in groups:
-            if group not in GROUPS:
-                raise ConfigError("--groups", group, "there is no such group", f"take {', '.join(GROUPS)}")
-        for agent in options.individual:
-            if "_" not in agent or "+" in agent:
-                rule = "it must be one consumer or firm"
-                raise ConfigError("--individual", agent, rule, "write e.g. firm_3, or take --together or --groups")
-        for agents in options.together:
-            if len(agents) < 2:
-                rule = "one agent alone has nobody to deviate with"
-                raise ConfigError("--together", agents[0], rule, "name two or more, or take --individual")
-        for group in options.everyone:
-            if group not in ("consumer", "firm"):
-                raise ConfigError("--everyone", group, "it is a group of several agents", "take consumer or firm")
-        checkpoints = find_checkpoints(options.run, options.checkpoint, options.along_training)
-        each, coalitions = [EACH + group for group in options.everyone], map("+".join, map(sorted, options.together))
-        deviators = list(dict.fromkeys([*groups, *options.individual, *coalitions, *each]))
         sweep = best_responses(
             options.run,
-            deviators,
-            checkpoints,
+            deviators_of(options, experiment),
+            find_checkpoints(options.run, options.checkpoint, options.along_training),
             options.seeds,
             options.iterations,
             options.episodes,

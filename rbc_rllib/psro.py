@@ -20,7 +20,7 @@ from pathlib import Path
 
 from analysis.results import folder_beside
 from analysis.rounds import rounds_table
-from rbc_rllib.best_response import DEFAULT_EPISODES, DEFAULT_SHARE_OF_TRAINING, best_responses
+from rbc_rllib.best_response import DEFAULT_EPISODES, best_responses, usual_iterations
 from rbc_rllib.evaluate import judge as judge_policies
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.leaving import PoolMember
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
         original, how = options.run.absolute(), run_options(options)
         experiment = ExperimentConfig.of_trial(original)
         check_fit(newest_checkpoint(original), experiment)
-        iterations = options.iterations or max(1, round(DEFAULT_SHARE_OF_TRAINING * experiment.num_iterations))
+        iterations = options.iterations or usual_iterations(experiment)
         to_be = tuple(PoolMember(checkpoint="to be learned", deviator=name) for name in options.deviators)
         next_policies(original, original, to_be, iterations, options.pool_share)  # refused now, not after a round
         prepare_process()
