@@ -89,7 +89,7 @@ def test_one_sentence_names_what_is_wrong(refusal, command, arguments, words):
         (["--individual", "planner_0"], ["planner_0", "no such group or agent"]),
         (["--individual", "firm"], ["--individual = 'firm'", "write e.g. firm_3"]),
         (["--individual", "firm_0+firm_1"], ["--individual = 'firm_0+firm_1'", "take --together"]),
-        (["--together", "firm_0", "consumer_1"], ["firm_0+consumer_1", "different ones of one group"]),
+        (["--together", "firm_0", "consumer_1"], ["consumer_1+firm_0", "different ones of one group"]),
         (["--together", "firm_0", "firm_0"], ["firm_0+firm_0", "different ones of one group"]),
         (["--together", "firm_0"], ["--together = 'firm_0'", "name two or more"]),
         (["--starts", "scratch", "scratch"], ["--starts = 'scratch'", "name it once"]),
