@@ -37,7 +37,7 @@ def draw_consumers(gain: Gain, params: EconomyParameters, ax: Axes) -> None:
     tidy(ax, "Gain of each consumer alone", "% of the consumers' mean absolute reward")
     disutilities = labor_disutilities(params)
     _points(gain, list(range(len(disutilities))), list(disutilities), ax, COLORS[0])
-    ax.set_xlabel("disutility of labor, utility an hour", fontsize=9.5)
+    ax.set_xlabel("disutility of labor, utility per two hours", fontsize=9.5)
 
 
 def draw_curves(solution: Solution, ax: Axes) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.comparison import comparison_table, markdown_table
+from analysis.gains import words
 from analysis.narrative import narrative
 from analysis.page import write_page
 from analysis.ranking import rank, ranking_text, searched
@@ -41,8 +42,11 @@ def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> str
 
 def text_of(study: Study) -> str:
     """What a terminal shows of a study: the table by treatment, what happened, learned against fixed taxes, and what a
-    search found."""
+    search found; without a trial, what leaving gains."""
     parts = list(study.damaged.values())
+    if not study.trials:
+        for answer in study.answers:
+            parts += [f"{answer.label}, {each.checkpoint}:\n{words(each)}" for each in answer.solutions]
     if study.trials:
         parts += [markdown_table(comparison_table(study.trials)), overview.CAPTION, narrative(study.trials)]
     if len({trial.planner.learns for trial in study.trials}) > 1:

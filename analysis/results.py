@@ -1,6 +1,5 @@
 """What a result folder holds: trials, each with its config, its training progress and its held-out evaluation."""
 
-import json
 import reprlib
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import pandas
 
 from rbc_rllib.economy import EconomyParameters, Planner
+from rbc_rllib.files import read_object
 from rbc_rllib.settings import ConfigError
 
 PROGRESS_COLUMNS = ("training_iteration", "env_steps", "curriculum_stage", "agent_steps_per_second", "time_total_s")
@@ -167,12 +167,7 @@ def load_trial(folder: Path) -> Trial:
 
 def read_json(path: Path) -> dict[str, Any]:
     """What a JSON file of a result folder holds; raises `ConfigError` where it is incomplete."""
-    text = path.read_text()
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        rule = f"it must be complete JSON ({error})"
-        raise ConfigError(str(path), text, rule, "wait until it is written, or remove it to read the rest") from None
+    return read_object(path, "wait until it is written, or remove it to read the rest")
 
 
 def _read_error(path: Path) -> str | None:

@@ -69,6 +69,8 @@ def load_study(folders: Sequence[Path]) -> Study:
     for folder in folders:
         here = folder.resolve()
         wanted[here] = None
+        if not (_trials_in(here) or any((here / f"{kind}.json").is_file() for kind in READERS)):
+            raise nothing_in(folder)
         for kind in READERS:
             found = [folder_beside(kind, trial) for trial in _trials_in(here)]
             wanted |= dict.fromkeys(beside for beside in found if beside.is_dir())
@@ -115,8 +117,10 @@ def _try(study: Study, path: Path, reader: Callable[[Study, Path], None], folder
     try:
         reader(study, folder)
     except UNREADABLE as error:
-        place = error.key if isinstance(error, ConfigError) else str(path)
-        study.damaged[path] = f"{place} cannot be read and is left out: {type(error).__name__}: {error}"
+        place, cause = str(path), f"{type(error).__name__}: {error}"
+        if isinstance(error, ConfigError):
+            place, cause = error.key, f"{error.rule}; {error.fix}."
+        study.damaged[path] = f"{place} cannot be read and is left out: {cause}"
 
 
 def _read_trial(study: Study, folder: Path) -> None:

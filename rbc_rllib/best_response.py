@@ -16,7 +16,8 @@ Agents that deviate `--together` are a cartel: each is rewarded with their mean.
 on validation episodes, frozen policies and best responses are then judged on the same held-out episodes. Prints a table
 with what it says in words, and writes `best_response.json` (every agent by name), `best_response.md` and
 `best_response.png`, all into `best_response-<experiment>-<trial>/` beside the experiment; another question about the
-same run needs another `--results`. Gains are lower bounds: a better response than the one that was learned may exist.
+same run, also one that its sweep has asked about, needs another `--results`. Gains are lower bounds: a better response
+than the one that was learned may exist.
 """
 
 import argparse
@@ -202,7 +203,10 @@ def ask(
 
 
 def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bool:
-    answers = answers_to(load_trial(trial))
+    try:
+        answers = answers_to(load_trial(trial))
+    except ConfigError:  # of an earlier version, or spoiled: judged anew
+        return False
     if answers is None:
         return False
     record, (*_, last) = answers
@@ -219,7 +223,7 @@ def deviators_of(options: argparse.Namespace, experiment: ExperimentConfig) -> l
         if group not in GROUPS:
             raise ConfigError("--groups", group, "there is no such group", f"take {', '.join(GROUPS)}")
     for agent in options.individual:
-        if "_" not in agent or "+" in agent:
+        if "_" not in agent or "+" in agent or agent.startswith(EACH):
             rule = "it must be one consumer or firm"
             raise ConfigError("--individual", agent, rule, "write e.g. firm_3, or take --together or --groups")
     for agents in options.together:

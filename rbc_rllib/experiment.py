@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
-from rbc_rllib.files import write_text
+from rbc_rllib.files import read_object, write_text
 from rbc_rllib.leaving import DEVIATOR, Deviation, Leaving, PoolMember
 from rbc_rllib.search import AT_ONCE, Search
 from rbc_rllib.settings import ConfigError, Folder, PerGroup, PositivePerGroup, Settings
@@ -220,12 +220,13 @@ class ExperimentConfig(Settings):
 
     @classmethod
     def from_json(cls, path: Path) -> Self:
-        """The config saved in a trial's folder; raises `ConfigError` where it is incomplete."""
-        text = path.read_text()
+        """The config saved in a trial's folder; raises `ConfigError` where it is incomplete or of another version."""
+        saved = read_object(path, "take another trial")
         try:
-            return cls(**json.loads(text))
-        except json.JSONDecodeError as error:
-            raise ConfigError(str(path), text, f"it must be complete JSON ({error})", "take another trial") from None
+            return cls(**saved)
+        except ConfigError as error:
+            rule = f"{error.rule} ({path} has it, perhaps written by another version)"
+            raise ConfigError(error.key, error.value, rule, error.fix) from None
 
     def to_json(self, path: Path) -> None:
         """Save the complete config, defaults included."""
@@ -255,7 +256,12 @@ class ExperimentConfig(Settings):
             _check_key(held, part, ".".join(path[: depth + 1]), value)
             held = getattr(held, part)
             if not isinstance(held, Settings):
-                raise ConfigError(key, value, f"{part} is a value and holds no keys", f"write {part}=... instead")
+                raise ConfigError(
+                    key,
+                    value,
+                    f"{part} is a value and holds no keys",
+                    f"write {'.'.join(path[: depth + 1])}=... instead",
+                )
         _check_key(held, last, key, value)
 
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rbc_rllib.settings import ConfigError
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -22,6 +24,17 @@ def write_text(text: str, path: Path) -> None:
     """A text file, whole."""
     with whole(path) as unfinished:
         unfinished.write_text(text)
+
+
+def read_object(path: Path, fix: str) -> dict[str, Any]:
+    """What a JSON file holds; raises `ConfigError`, with `fix`, where that is no whole object."""
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:  # no JSON, or no text
+        raise ConfigError(str(path), path.name, f"it must be complete JSON ({error})", fix) from None
+    if not isinstance(found, dict):
+        raise ConfigError(str(path), found, "it must be a JSON object", fix)
+    return found
 
 
 def write_json(record: Mapping[str, Any], path: Path) -> None:

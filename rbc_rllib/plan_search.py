@@ -256,6 +256,7 @@ def main(arguments: list[str] | None = None) -> None:
             rule = "it holds an earlier search, which is never overwritten"
             raise ConfigError("--results", str(folder), rule, "go on with it by --resume, or give another --results")
         else:
+            folder.mkdir(parents=True, exist_ok=True)  # refused now, not after the search
             search = search_plans(options.run, policies, plan, settings)
         if options.no_retraining:
             print(f"\n{write(search, folder)}\n\nResults: {folder}")

@@ -10,13 +10,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
+SHORTENED = reprlib.Repr()
+SHORTENED.maxstring = 200
+"""How a refused value is shown: whole paths, but not whole files."""
+
 
 class ConfigError(ValueError):
     """A setting that is refused: its key, its value, the rule it breaks and what to write instead."""
 
     def __init__(self, key: str, value: Any, rule: str, fix: str):
         self.key, self.value, self.rule, self.fix = key, value, rule, fix
-        super().__init__(f"{key} = {reprlib.repr(value)} is refused: {rule}; {fix}.")
+        super().__init__(f"{key} = {SHORTENED.repr(value)} is refused: {rule}; {fix}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.key, self.value, self.rule, self.fix)
@@ -36,11 +40,14 @@ def at_least_one(**numbers: int | None) -> None:
 
 @contextmanager
 def refused(command: argparse.ArgumentParser) -> Iterator[None]:
-    """Turn a refused setting into one line and exit status 2, in every command."""
+    """Turn a refused setting, and a place where nothing can be written, into one line and exit status 2, in every
+    command."""
     try:
         yield
     except ConfigError as error:
         command.exit(2, f"{error}\n")
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        command.exit(2, f"{error.filename} cannot be written: {error.strerror}; name another folder.\n")
 
 
 class Settings(BaseModel):

@@ -26,6 +26,8 @@ PERCENT = "{:.1f}".format
 def section(study: Study) -> Section:
     """Gains of groups, of every agent alone, of coalitions; over training where that was asked."""
     if not study.answers:
+        if any(path.name == "best_response.json" for path in study.damaged):
+            return Section("Equilibrium", (Words("What was asked cannot be read: the overview says why."),))
         return Section("Equilibrium", (Missing("Nobody was asked what leaving gains.", COMMAND),))
     parts: list[Part] = []
     if frames := treatment_frames(study):
@@ -70,8 +72,8 @@ def treatment_frames(study: Study) -> tuple[pandas.DataFrame, pandas.DataFrame] 
         for deviator, words_of in FOLLOWERS.items():
             cells[f"{words_of}, %"] = own.gain(deviator)
             if deviator.startswith("each"):
-                cells["the largest, %" + " " * len(cells)] = own.largest(deviator)
-            cells["temperature, %" + " " * len(cells)] = own.temperature(deviator)
+                cells[f"{words_of}: the largest, %"] = own.largest(deviator)
+            cells[f"{words_of}: temperature, %"] = own.temperature(deviator)
         if any(cells.values()):
             numbers[name] = {title: _number(cell) for title, cell in cells.items()}
             texts[name] = {title: bounded(cell, PERCENT) for title, cell in cells.items()}

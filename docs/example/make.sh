@@ -2,7 +2,8 @@
 # The main study at full size: learned taxes against the best fixed pairs and none, for planners who want consumer
 # welfare and for those who want total welfare, and the closed economy, five seeds each; what followers gain by leaving,
 # a tax map and searches around the learned plans. Makes the report in this folder, and tables and figures of
-# docs/results.md but for those of other sweeps, which it names. Some six hours on two cores; what an earlier start has finished is kept, what it has begun goes on.
+# docs/results.md but for those of other sweeps, which it names. Some six hours on two cores; what an earlier start has
+# finished is kept, what it has begun goes on.
 #
 #     docs/example/make.sh [RESULTS]        (default: results/)
 set -euo pipefail

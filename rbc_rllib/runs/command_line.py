@@ -65,7 +65,7 @@ def run_options(options: argparse.Namespace) -> RunOptions:
 
 def local_results(place: str | Path) -> Path:
     """The results folder of what works in none but a local one; raises `ConfigError` for an object store."""
-    if "://" in str(place):
+    if "://" in _named(place):
         rule = "only the commands sweep and train write into an object store"
         raise ConfigError("--results", str(place), rule, "name a folder that all nodes mount")
     return Path(place)
@@ -79,10 +79,16 @@ def results_of_run(options: argparse.Namespace) -> Path | None:
 def results_and_options(options: argparse.Namespace) -> tuple[Path, RunOptions]:
     """The results folder of a command, or the one in which those of its object store are copied, and how it runs."""
     how = run_options(options)
-    if "://" not in options.results:
+    if "://" not in _named(options.results):
         return Path(options.results), how
     remote = Remote.at(options.results)
     return remote.copies, replace(how, remote=remote)
+
+
+def _named(place: str | Path) -> str:
+    if not str(place):
+        raise ConfigError("--results", "", "it must name a folder", "leave it out to get the default")
+    return str(place)
 
 
 def find_sweep(name: str) -> Sweep:

@@ -8,6 +8,7 @@ from rbc_rllib.experiment import Sweep
 from rbc_rllib.settings import ConfigError
 
 NOTHING = "nothing"
+SAME_OR_NEW = "give the same settings, or another --results for a new run"
 
 
 def describe_sweep(sweep: Sweep) -> dict[str, Any]:
@@ -26,7 +27,12 @@ def describe_sweep(sweep: Sweep) -> dict[str, Any]:
 
 def check_same(started: dict[str, Any], sweep: Sweep) -> None:
     """Raise `ConfigError` naming the first setting in which `sweep` differs from the one that was `started`."""
-    before, now = flat(started), flat(describe_sweep(sweep))
+    described = describe_sweep(sweep)
+    old_names, new_names = ([*each["experiments"]] for each in (started, described))
+    if not {*old_names} & {*new_names}:
+        rule = f"the run that is to be resumed has others, such as {old_names[0]}"
+        raise ConfigError("experiments", new_names, rule, SAME_OR_NEW)
+    before, now = flat(started), flat(described)
     for key in [*before, *(key for key in now if key not in before)]:
         old, new = before.get(key, NOTHING), now.get(key, NOTHING)
         if old != new:
@@ -34,7 +40,7 @@ def check_same(started: dict[str, Any], sweep: Sweep) -> None:
             more = f" ({number - 1} more settings differ)" if number > 1 else ""
             name = key.removeprefix("experiments.")
             rule = f"the run that is to be resumed was started with {old!r}{more}"
-            raise ConfigError(name, new, rule, "give the same settings, or another --results for a new run")
+            raise ConfigError(name, new, rule, SAME_OR_NEW)
 
 
 def _plain(value: Any) -> Any:

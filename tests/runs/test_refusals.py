@@ -1,11 +1,13 @@
 """Bad input gets one sentence and exit status 2 from every command, which starts and writes nothing."""
 
 import importlib
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from rbc_rllib.evaluate import evaluate_trial
 from rbc_rllib.training.checkpoints import STATE_FILE
 from tests.runs.trials import untrained
 from tests.small import SMALL
@@ -41,6 +43,16 @@ def run(tmp_path) -> Path:
     return untrained(SMALL, tmp_path / "runs" / "small")
 
 
+@pytest.fixture
+def run_with_a_plan(tmp_path) -> Path:
+    """The same, evaluated, with a plan that was announced."""
+    trial = untrained(
+        SMALL.with_values({"planner.mode": "schedule", "evaluation_episodes": 4}), tmp_path / "runs" / "plan"
+    )
+    evaluate_trial(trial)
+    return trial
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "words"),
     [
@@ -57,6 +69,12 @@ def run(tmp_path) -> Path:
         ("rbc_rllib.sweep", ["closed_economy", "--set", "seed=3"], ["experiments", "own name and seed"]),
         ("rbc_rllib.sweep", ["tax_baselines", "--only", "none"], ["--only = 'none'", "no such", "fixed_0_80"]),
         ("rbc_rllib.sweep", ["smoke", "--resume"], ["--resume", "no run to resume"]),
+        ("rbc_rllib.sweep", ["smoke", "--results", ""], ["--results = ''", "must name a folder", "leave it out"]),
+        (
+            "rbc_rllib.sweep",
+            ["smoke", "--set", "curriculum.cooled_entropy_coeff.firm.x=1"],
+            ["is a value and holds no keys", "write curriculum.cooled_entropy_coeff.firm=... instead"],
+        ),
         ("rbc_rllib.sweep", ["smoke", "--at-once", "0"], ["--at-once = 0", "1 or more", "leave it out"]),
         ("rbc_rllib.train", ["--config", "nonsense"], ["config = 'nonsense'", "quickstart"]),
         ("rbc_rllib.train", ["--config", "smoke", "--set", "seed"], ["seed", "key=value"]),
@@ -88,6 +106,8 @@ def test_one_sentence_names_what_is_wrong(refusal, command, arguments, words):
         (["--individual", "firm_3"], ["firm_3", "no such group or agent", "firm_2"]),
         (["--individual", "planner_0"], ["planner_0", "no such group or agent"]),
         (["--individual", "firm"], ["--individual = 'firm'", "write e.g. firm_3"]),
+        (["--individual", "each_firm"], ["--individual = 'each_firm'", "it must be one consumer or firm"]),
+        (["--results", ""], ["--results = ''", "must name a folder"]),
         (["--individual", "firm_0+firm_1"], ["--individual = 'firm_0+firm_1'", "take --together"]),
         (["--together", "firm_0", "consumer_1"], ["consumer_1+firm_0", "different ones of one group"]),
         (["--together", "firm_0", "firm_0"], ["firm_0+firm_0", "different ones of one group"]),
@@ -159,6 +179,39 @@ def test_a_config_that_was_cut_off_is_refused(refusal, run, command):
     sentence = refusal(command, [str(run)])
     assert "config.json" in sentence
     assert "complete JSON" in sentence
+
+
+@pytest.mark.parametrize("command", [*READERS, "analysis.report", "analysis.welfare"])
+@pytest.mark.parametrize(("content", "words"), [(b"\xff\xfe", "complete JSON"), (b"[1, 2]", "a JSON object")])
+def test_a_config_that_is_none_is_refused(refusal, run, command, content, words):
+    (run / "config.json").write_bytes(content)
+    sentence = refusal(command, [str(run)])
+    assert "config.json" in sentence
+    assert words in sentence
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_a_config_of_another_version_is_named(refusal, run, command):
+    saved = json.loads((run / "config.json").read_text())
+    saved["curriculum"]["fixed_income_tax_rate"] = 0.2
+    (run / "config.json").write_text(json.dumps(saved))
+    sentence = refusal(command, [str(run)])
+    assert f"{run / 'config.json'} has it" in sentence
+    assert "curriculum.fixed_income_tax_rate = 0.2" in sentence
+
+
+def test_a_folder_that_holds_nothing_is_not_left_out_of_a_report(refusal, run):
+    for folders in ([run, run.parent / "misspelt"], [run.parent / "misspelt", run]):
+        sentence = refusal("analysis.report", [*map(str, folders)])
+        assert f"{run.parent / 'misspelt'} = None is refused: it holds no trial" in sentence
+
+
+@pytest.mark.parametrize(("command", "option"), [("analysis.report", "--out"), ("rbc_rllib.plan_search", "--results")])
+def test_a_file_in_place_of_a_folder_is_refused(refusal, run_with_a_plan, command, option):
+    file = run_with_a_plan.parent / "file"
+    file.write_text("")
+    assert "file" in refusal(command, [str(run_with_a_plan), option, str(file)])
+    assert file.read_text() == ""
 
 
 @pytest.mark.parametrize("command", ["rbc_rllib.evaluate", "analysis.report", "analysis.welfare"])

@@ -60,6 +60,10 @@ OTHERS = {
         lambda: searched([SHORT, SHORT.replace(seed=1)]),
         ["small_seed1.name = 'small'", "started with 'nothing'"],
     ),
+    "none of its experiments": (
+        lambda: searched([SHORT.replace(name="large")]),
+        ["experiments = ['large_seed0']", "has others, such as small_seed0"],
+    ),
     "the search space": (
         lambda: searched(domain=tune.uniform(0.1, 0.3)),
         ["search_space.learning.clip_param.upper = 0.3", "started with 0.2"],
