@@ -1,10 +1,11 @@
 """What a run is resumed from: Tune's snapshots, a copy of the last whole one, and whose files they are."""
 
+import json
 import os
 import pickletools
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from zipfile import ZipFile
 
 from ray import tune
@@ -17,8 +18,6 @@ from rbc_rllib.training.rllib_internals import has_snapshot, state_file
 COPY = "last_snapshot.zip"
 LONGEST_SHARE = 0.05
 """Of a run's time that copies may take; Tune gives its snapshots as much."""
-
-PIECE = 2**20  # bytes of a snapshot that are looked at together
 
 
 class SnapshotCopy(tune.Callback):
@@ -79,28 +78,14 @@ def is_whole(folder: Path) -> bool:
 
 def _goes_to_its_end(path: Path) -> bool:
     """Whether a file of a snapshot, which is a pickle or JSON whatever its name, is not cut off; nothing is run."""
-    with path.open("rb") as file:
-        starts_as_pickle = file.read(1) == b"\x80"
-        file.seek(0)
-        if not starts_as_pickle:
-            return _closes_its_brackets(file)
-        try:
-            return any(operation.name == "STOP" for operation, _, _ in pickletools.genops(file))
-        except ValueError:
-            return False
-
-
-def _closes_its_brackets(file: BinaryIO) -> bool:
-    """Whether JSON is not cut off: its last bracket is there. In pieces, since there may be hundreds of megabytes."""
-    depth, in_string, rest, some = 0, False, b"", False
-    while read := file.read(PIECE):
-        piece = (rest + read).rstrip(b"\\")  # what a backslash at the end escapes is in the next piece
-        rest, some = (rest + read)[len(piece) :], True
-        parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-        for outside in parts[in_string::2]:
-            depth += outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
-        in_string ^= len(parts) % 2 == 0
-    return some and depth == 0 and not in_string
+    content = path.read_bytes()
+    try:
+        if content.startswith(b"\x80"):
+            return any(operation.name == "STOP" for operation, _, _ in pickletools.genops(content))
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
 
 
 def keep_copy(snapshot: Path, run: Path) -> None:

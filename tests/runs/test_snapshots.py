@@ -156,10 +156,8 @@ def test_files_of_another_user_are_not_resumed_from(name, folder, monkeypatch):
         check_own(folder)
 
 
-@pytest.mark.parametrize("piece", [1, 3, 2**20])
-def test_a_snapshot_is_whole_at_its_last_bracket_and_nowhere_before(piece, tmp_path, monkeypatch):
-    """Brackets in strings and escaped quotation marks count for nothing, wherever it is divided."""
-    monkeypatch.setattr(snapshots, "PIECE", piece)
+def test_a_snapshot_is_whole_at_its_last_bracket_and_nowhere_before(tmp_path):
+    """Brackets in strings and escaped quotation marks count for nothing."""
     text = json.dumps({"trial_data": [['{"a": "\\"[', "}]\\"], ["\\\\", {}]], "runner_data": {"ends with \\": "\\\\"}})
     for length in range(1, len(text)):
         write_snapshot(tmp_path, text[:length])
