@@ -1,7 +1,7 @@
 """Means over samples, such as seeds or episodes, and how far they can be trusted."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Any, Self
 
@@ -74,22 +74,10 @@ def mean_interval(
     (it cannot reach beyond the smallest and the largest value).
     """
     values = numpy.asarray(values, dtype=float)
-    if values.size == 0:
-        return Interval(nan, nan, nan, 0)
-    mean = float(values.mean())
+    mean = float(values.mean()) if values.size else nan
     if values.size < 2 or numpy.isnan(mean):
         return Interval(mean, nan, nan, values.size)
-    result = stats.bootstrap(
-        (values,),
-        numpy.mean,
-        n_resamples=resamples,
-        batch=BATCH,
-        confidence_level=confidence,
-        method="percentile",
-        rng=rng,
-    )
-    bounds = result.confidence_interval
-    return Interval(mean, float(bounds.low), float(bounds.high), values.size)
+    return replace(crossed_interval(values[None], rng, confidence, resamples), count=values.size)
 
 
 def t_interval(values: Sequence[float] | numpy.ndarray, confidence: float = CONFIDENCE) -> Interval:
@@ -107,11 +95,11 @@ def t_interval(values: Sequence[float] | numpy.ndarray, confidence: float = CONF
     return Interval(mean, mean - half, mean + half, values.size)
 
 
-def proportion_interval(hits: int, count: int, confidence: float = CONFIDENCE) -> Interval:
+def proportion_interval(hits: int, count: int) -> Interval:
     """The share of `hits` among `count` trials and its Wilson (1927) score interval; no bounds for none."""
     if not count:
         return Interval(nan, nan, nan, 0)
-    bounds = stats.binomtest(hits, count).proportion_ci(confidence, method="wilson")
+    bounds = stats.binomtest(hits, count).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(hits / count, float(bounds.low), float(bounds.high), count)
 
 
