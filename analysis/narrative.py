@@ -129,7 +129,7 @@ def _living_sentences(alive: Sequence[Trial], chosen: Sequence[Trial]) -> list[s
         return []
 
     def text(name: str) -> str:
-        return _interval_text(name, over_seeds(alive, name))
+        return BY_NAME[name].of(over_seeds(alive, name))
 
     share = over_seeds(alive, "trivial_share").mean
     partly = f", though {BY_NAME['trivial_share'].text(share)} of the episodes are" if share >= 0.005 else ""
@@ -175,17 +175,17 @@ def _progress(trial: Trial) -> str:
 
 def _ranking(name: str, alive: dict[str, list[Trial]]) -> str:
     """The treatments by one quantity, highest first, each against the first."""
+    quantity = BY_NAME[name]
     intervals = {treatment: over_seeds(trials, name) for treatment, trials in alive.items()}
     ranked = sorted((t for t in intervals if not math.isnan(intervals[t].mean)), key=lambda t: -intervals[t].mean)
     if not ranked:
         return ""
     best = ranked[0]
-    parts = [f"{best} {_interval_text(name, intervals[best])} ({count(intervals[best].count, 'seed')})"]
+    parts = [f"{best} {quantity.of(intervals[best])} ({count(intervals[best].count, 'seed')})"]
     for treatment in ranked[1:]:
         interval = intervals[treatment]
         overlap = _overlap(interval, intervals[best], best)
-        parts.append(f"{treatment} {_interval_text(name, interval)} ({count(interval.count, 'seed')}; {overlap})")
-    quantity = BY_NAME[name]
+        parts.append(f"{treatment} {quantity.of(interval)} ({count(interval.count, 'seed')}; {overlap})")
     return f"{quantity.label.capitalize()} ({quantity.unit}), highest mean first: {'; '.join(parts)}."
 
 
@@ -211,7 +211,3 @@ def _welfare_note(alive: dict[str, list[Trial]]) -> str:
     return (
         "" if len(goals) == 1 else "Social welfare is not compared, as it is measured differently between treatments."
     )
-
-
-def _interval_text(name: str, interval: Interval) -> str:
-    return BY_NAME[name].text(interval.mean, interval.low, interval.high)

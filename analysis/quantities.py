@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from analysis.intervals import Interval
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -18,11 +20,15 @@ class Quantity:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def text(self, value: float, low: float = math.nan, high: float = math.nan) -> str:
-        """`mean [low, high]`, or the mean alone where there is no interval."""
+        """`mean [low, high]`, or the mean alone where there are no bounds."""
         if math.isnan(value):
             return "unknown"
         text = format(value, self.format)
         return text if math.isnan(low) else f"{text} [{format(low, self.format)}, {format(high, self.format)}]"
+
+    def of(self, interval: Interval) -> str:
+        """The same of an interval."""
+        return self.text(interval.mean, interval.low, interval.high)
 
 
 QUANTITIES = (

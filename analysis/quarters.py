@@ -125,7 +125,7 @@ def quarters_text(treatments: Sequence[Quarters]) -> str:
     """Tables in Markdown: the flows of money, and each treatment by quarter."""
     head = ["whole economy, mean over seeds", *(f"{each.name} ({len(each.rollouts)})" for each in treatments)]
     flows = {each.name: each.flows() for each in treatments}
-    lines = [[q.title, *(_text(q, flows[each.name][name]) for each in treatments)] for name, q in FLOWS.items()]
+    lines = [[q.title, *(q.of(t_interval(flows[each.name][name])) for each in treatments)] for name, q in FLOWS.items()]
     parts = [markdown([head, *lines])]
     for each in treatments:
         length = each.series("state/wages").shape[1]
@@ -182,11 +182,6 @@ def quarters_figure(treatments: Sequence[Quarters]) -> Figure:
 
 def _by_quarter(values: numpy.ndarray) -> numpy.ndarray:
     return values.reshape(len(values), -1).mean(1)
-
-
-def _text(quantity: Quantity, values: numpy.ndarray) -> str:
-    interval = t_interval(values)
-    return quantity.text(interval.mean, interval.low, interval.high)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -96,10 +96,9 @@ def ranking_text(ranked: Sequence[Configuration]) -> str:
     lines = [head]
     quantity = BY_NAME["social_welfare"]
     for each in ranked[:SHOWN]:
-        own = each.welfare
         dead = f"{each.dead / each.seeds:.0%}" + (f" ({each.failed} failed)" if each.failed else "")
-        welfare = quantity.text(own.mean, own.low, own.high)
         gain = [] if not measured else ["-" if math.isnan(each.gain) else f"{each.gain:.1f}"]
+        welfare = quantity.of(each.welfare)
         lines.append([_short(each.name), str(each.seeds), dead, welfare, *gain, f"{each.trained:.0%}"])
     left = len(ranked) - SHOWN
     more = f"; {count(left, 'configuration')} more in report.html" if left > 0 else ""

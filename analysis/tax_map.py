@@ -62,11 +62,6 @@ def cell_name(rates: Rates) -> str:
     return " / ".join(percent(rate) for rate in rates)
 
 
-def text_of(quantity: Quantity, interval: Interval) -> str:
-    """A quantity's mean with its bounds, in its format."""
-    return quantity.text(interval.mean, interval.low, interval.high)
-
-
 @dataclass(frozen=True)
 class Best:
     """The cell with the highest welfare by one definition."""

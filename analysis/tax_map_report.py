@@ -14,18 +14,7 @@ from matplotlib.patches import Rectangle
 from analysis.figures import COLORS, GREY, new_figure, save, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.quantities import Quantity
-from analysis.tax_map import (
-    MAPPED,
-    REVENUE,
-    TAXES,
-    WELFARE,
-    Tax,
-    TaxMap,
-    cell_name,
-    cells,
-    percent,
-    text_of,
-)
+from analysis.tax_map import MAPPED, REVENUE, TAXES, WELFARE, Tax, TaxMap, cell_name, cells, percent
 from analysis.taxes import DEFINITIONS
 from analysis.writing import count, listed, markdown
 from rbc_rllib.files import write_json
@@ -72,7 +61,7 @@ def _best_text(tax_map: TaxMap) -> list[str]:
     lines = [["welfare", "best rates", "welfare there", "chosen on other seeds", "best with", "trivial"]]
     sentences = []
     for best in map(tax_map.best, DEFINITIONS):
-        values = text_of(WELFARE, best.welfare), text_of(WELFARE, best.elsewhere)
+        values = WELFARE.of(best.welfare), WELFARE.of(best.elsewhere)
         words = f"{best.agreeing} of {count(len(tax_map.seeds), 'seed')}", "yes" if best.trivial else "no"
         lines.append([best.definition, cell_name(best.rates), *values, *words])
         subject = f"{best.definition.capitalize()} welfare is highest at {cell_name(best.rates)}"
@@ -93,8 +82,8 @@ def _peak_text(tax_map: TaxMap) -> list[str]:
         lines = [[f"{held} tax", f"{tax} tax at the peak", "revenue there", "peak by seed", f"lost at {highest}"]]
         peaks = tax_map.peaks(tax)
         for peak in peaks:
-            numbers = [text_of(REVENUE, peak.revenue), ", ".join(map(percent, peak.by_seed))]
-            lost = text_of(REVENUE, peak.fall) if peak.fall else "-"
+            numbers = [REVENUE.of(peak.revenue), ", ".join(map(percent, peak.by_seed))]
+            lost = REVENUE.of(peak.fall) if peak.fall else "-"
             lines.append([percent(peak.held), percent(peak.rate), *numbers, lost])
         bending = [percent(peak.held) for peak in peaks if peak.bends]
         which = f"where the {held} tax is {listed(bending)}" if bending else "for no rate of the other"
@@ -109,7 +98,7 @@ def _check_text(tax_map: TaxMap) -> list[str]:
         return ["## Error of the map", "No cell was retrained on a seed of the map, so its error is not known."]
     lines = [["cell", "quantity", "map", "retrained", "map - retrained", "differs"]]
     for check in checks:
-        numbers = [text_of(check.quantity, each) for each in (check.mapped, check.retrained, check.difference)]
+        numbers = [check.quantity.of(each) for each in (check.mapped, check.retrained, check.difference)]
         lines.append([cell_name(check.rates), check.quantity.title, *numbers, "yes" if check.differs else "-"])
     note = (
         "The same cells, with followers trained from scratch who know these rates only. Differences are paired by seed;"

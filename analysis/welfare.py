@@ -63,15 +63,14 @@ def treatment_table(comparison: Comparison) -> str:
     head = ["treatment", "taxes", "seeds", "trivial runs", "consumer welfare", "total welfare", "firm reward"]
     lines = [[*head, "income tax", "corporate tax"]]
     for each in comparison.treatments:
-        means = [each.mean_welfare(definition) for definition in DEFINITIONS]
         lines.append(
             [
                 each.name,
                 each.taxes,
                 str(len(seeds(each.trials))),
                 f"{len(each.trivial) / len(each.trials):.0%}",
-                *(WELFARE.text(mean.mean, mean.low, mean.high) for mean in means),
-                FIRM_REWARD.text(each.firm_reward.mean, each.firm_reward.low, each.firm_reward.high),
+                *(WELFARE.of(each.mean_welfare(definition)) for definition in DEFINITIONS),
+                FIRM_REWARD.of(each.firm_reward),
                 *(BY_NAME[name].text(each.mean_rate(name)) for name in ("income_tax_rate", "corporate_tax_rate")),
             ]
         )
@@ -86,7 +85,7 @@ def gains_table(comparison: Comparison) -> str:
         gains = [each.follower_gain(deviator) for deviator in FOLLOWERS]
         if known := [gain for gain in gains if gain]:
             asked = str(max(gain.count for gain in known))
-            lines.append([each.name, asked, *(PERCENT.text(g.mean, g.low, g.high) if g else "-" for g in gains)])
+            lines.append([each.name, asked, *(PERCENT.of(gain) if gain else "-" for gain in gains)])
     return (
         markdown([["gains at least, % of mean absolute reward", "seeds", *FOLLOWERS.values()], *lines]) if lines else ""
     )
@@ -170,8 +169,7 @@ def _trivial(learned: Treatment, differences: Sequence[Difference]) -> list[str]
 
 
 def _difference(difference: Difference) -> str:
-    interval, percent = difference.interval, difference.percent
-    text = DIFFERENCE.text(interval.mean, interval.low, interval.high)
+    text, percent = DIFFERENCE.of(difference.interval), difference.percent
     return text if percent is None else f"{text}, {percent:+.1f}%"
 
 

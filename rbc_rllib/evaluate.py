@@ -74,7 +74,7 @@ class Evaluation(HeldOut):
         names = dict.fromkeys([*BY_NAME, *summary])  # as in reports, then any others
         shown = [(quantity_of(name), summary[name]) for name in names if name in summary]
         width = max(len(quantity.title) for quantity, _ in shown)
-        return "\n".join(f"  {q.title:<{width}}  {q.text(each.mean, each.low, each.high)}" for q, each in shown)
+        return "\n".join(f"  {q.title:<{width}}  {q.of(each)}" for q, each in shown)
 
     def verdict(self) -> str:
         """Whether the economy is trivial, in one sentence."""

@@ -96,4 +96,4 @@ def _of_seed(seed: int, trials: Sequence[Trial]) -> Trial:
 
 def _text(quantity: Quantity, values: list[float]) -> str:
     interval = t_interval(values)
-    return "-" if numpy.isnan(interval.mean) else quantity.text(interval.mean, interval.low, interval.high)
+    return "-" if numpy.isnan(interval.mean) else quantity.of(interval)

@@ -73,7 +73,7 @@ def ranking(ranked: Sequence[Configuration]) -> tuple[pandas.DataFrame, pandas.D
             "trained": each.trained,
         }
         texts[each.name] = numbers[each.name] | {
-            "social welfare": quantity.text(each.welfare.mean, each.welfare.low, each.welfare.high),
+            "social welfare": quantity.of(each.welfare),
             "dead share": f"{each.dead / each.seeds:.0%}",
             "trained": f"{each.trained:.0%}",
         }

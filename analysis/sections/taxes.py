@@ -72,7 +72,7 @@ def welfare_frames(comparison: Comparison) -> tuple[pandas.DataFrame, pandas.Dat
         means["firm reward"] = (FIRM_REWARD, each.firm_reward)
         rates = {f"{tax} tax": each.mean_rate(f"{tax}_tax_rate") for tax in ("income", "corporate")}
         numbers.append(first | {name: own.mean for name, (_, own) in means.items()} | rates)
-        read = {name: quantity.text(own.mean, own.low, own.high) for name, (quantity, own) in means.items()}
+        read = {name: quantity.of(own) for name, (quantity, own) in means.items()}
         texts.append(first | read | {name: f"{rate:.0%}" for name, rate in rates.items()})
     return tuple(pandas.DataFrame(rows).set_index("treatment") for rows in (numbers, texts))
 
