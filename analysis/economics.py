@@ -87,23 +87,22 @@ def lorenz(amounts: numpy.ndarray) -> numpy.ndarray:
 
 def lorenz_panel(rollouts: Mapping[str, Sequence[Rollout]], ax: Axes, kind: str) -> Axes:
     """Lorenz curves of `consumption` or `wealth`, a line a treatment, mean over its seeds."""
-    tidy(ax, f"Lorenz curve of {kind}", f"share of all {kind}")
+    tidy(ax, f"Lorenz curve of {kind}", f"share of all {kind}", "share of consumers, from the poorest")
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for name, color in colors(list(rollouts)).items():
         amounts = [wealth(d) if kind == "wealth" else d["outcome/consumption"].sum((0, 3)) for d in rollouts[name]]
         curve = numpy.mean([lorenz(each) for each in amounts], axis=0)
         ax.plot(numpy.linspace(0, 1, len(curve)), curve, color=color, linewidth=1.8, label=name)
-    ax.set_xlabel("share of consumers, from the poorest", fontsize=9.5)
     return ax
 
 
 def incidence_panel(rollouts: Mapping[str, Sequence[Rollout]], ax: Axes) -> Axes:
     """Transfers less income tax of each consumer against its disutility of labor, mean over quarters and seeds."""
-    tidy(ax, "Who gains from taxes", "transfers less income tax, money a quarter")
+    xlabel = "disutility of labor, utility an hour (low: productive)"
+    tidy(ax, "Who gains from taxes", "transfers less income tax, money a quarter", xlabel)
     for name, color in colors(list(rollouts)).items():
         nets = [(d["outcome/transfer"][..., None] - d["outcome/income_tax"]).mean((0, 1)) for d in rollouts[name]]
         trait = rollouts[name][0]["state/labor_disutility"][0, 0]
         ax.plot(trait, numpy.mean(nets, axis=0), color=color, linewidth=1.6, label=name)
     ax.axhline(0, color="0.7", linewidth=0.8)
-    ax.set_xlabel("disutility of labor, utility an hour (low: productive)", fontsize=9.5)
     return ax

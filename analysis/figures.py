@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 DPI = 150
 GREY = "0.45"
@@ -25,16 +27,31 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def tidy(ax: Axes, title: str, ylabel: str) -> Axes:
-    """Title, label and a light frame."""
+def tidy(ax: Axes, title: str, ylabel: str, xlabel: str = "") -> Axes:
+    """Title, labels and a light frame."""
     ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
     ax.set_ylabel(ylabel, fontsize=9.5)
+    if xlabel:
+        ax.set_xlabel(xlabel, fontsize=9.5)
     ax.tick_params(labelsize=9, color=GREY)
     ax.grid(axis="y", color="0.92", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GREY)
     return ax
+
+
+def quarter_axis(ax: Axes, label: str = "quarter") -> Axes:
+    """Whole quarters along the axis."""
+    ax.set_xlabel(label, fontsize=9.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return ax
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], fontsize: float) -> None:
+    """One legend for all panels, in six columns at most."""
+    ncols = min(6, len(handles))
+    figure.legend(handles=handles, loc="outside lower left", ncols=ncols, frameon=False, fontsize=fontsize)
 
 
 def colors(names: Sequence[Name]) -> dict[Name, str]:

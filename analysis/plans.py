@@ -331,7 +331,7 @@ def search_figure(search: PlanSearch) -> Figure:
     labels = [textwrap.fill(each.label, LABEL_WIDTH) for each in search.judged]
     lines = sum(label.count("\n") + 2 for label in labels)
     figure = new_figure(9, 1.7 + 0.22 * lines)
-    ax = tidy(figure.subplots(), f"Plans beside that of {search.run}", "")
+    ax = tidy(figure.subplots(), f"Plans beside that of {search.run}", "", WELFARE)
     ax.grid(axis="x", color="0.92", linewidth=0.8)
     ax.axvline(search.learned.frozen.mean, color=GREY, linewidth=0.8, linestyle=":")
     for row, each in enumerate(search.judged):
@@ -344,7 +344,6 @@ def search_figure(search: PlanSearch) -> Figure:
             ax.plot(list(known.welfare.values()), [row + 0.12] * len(known.welfare), ".", color=COLORS[1], alpha=0.6)
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
-    ax.set_xlabel(WELFARE, fontsize=9.5)
     figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     return figure
 

@@ -18,9 +18,8 @@ import numpy
 import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from analysis.figures import colors, new_figure, save, tidy
+from analysis.figures import colors, legend_below, new_figure, quarter_axis, save, tidy
 from analysis.intervals import CONFIDENCE, t_interval
 from analysis.quantities import Quantity
 from analysis.results import Trial, by_treatment, load_trials, rolled_out
@@ -160,10 +159,7 @@ def quarters_panel(treatments: Mapping[str, Quarters], field: str, ax: Axes) -> 
         ax.plot(quarter, series.mean(0), color=color[name], marker="o", markersize=3, linewidth=1.8, label=name)
         if len(series) > 1:
             ax.fill_between(quarter, series.min(0), series.max(0), color=color[name], alpha=0.15, linewidth=0)
-    tidy(ax, quantity.label.capitalize(), quantity.unit)
-    ax.set_xlabel("quarter", fontsize=9.5)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return ax
+    return quarter_axis(tidy(ax, quantity.label.capitalize(), quantity.unit))
 
 
 def quarters_figure(treatments: Sequence[Quarters]) -> Figure:
@@ -172,8 +168,7 @@ def quarters_figure(treatments: Sequence[Quarters]) -> Figure:
     axes = figure.subplots(2, len(SERIES) // 2).ravel()
     for field, ax in zip(SERIES, axes, strict=True):
         quarters_panel({each.name: each for each in treatments}, field, ax)
-    handles = axes[0].get_lines()
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False, fontsize=10)
+    legend_below(figure, axes[0].get_lines(), fontsize=10)
     counts = ", ".join(f"{each.name}: {len(each.rollouts)}" for each in treatments)
     title = f"By quarter: mean over seeds, from the lowest seed to the highest (seeds: {counts})"
     figure.suptitle(textwrap.fill(title, TITLE_WIDTH), fontsize=13, x=0.01, ha="left")

@@ -15,10 +15,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 from matplotlib.typing import LineStyleType
 
-from analysis.figures import COLORS, GREY, new_figure, save, tidy
+from analysis.figures import COLORS, GREY, new_figure, quarter_axis, save, tidy
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.indicators import episode_indicators
 
@@ -76,7 +76,7 @@ def tax_rates(data: Rollout, ax: Axes) -> Axes:
     ax.set_ylim(-0.03, 1.03)
     ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     ax.legend(frameon=False, fontsize=9, loc="best")
-    return _quarter_axis(ax)
+    return quarter_axis(ax)
 
 
 def rollout_figure(data: Rollout, params: EconomyParameters | None = None) -> Figure:
@@ -130,13 +130,7 @@ def _firm_lines(per_firm: numpy.ndarray, data: Rollout, ax: Axes) -> Axes:
     )
     if not means.any():
         ax.set_ylim(-0.05, 1)
-    return _quarter_axis(ax)
-
-
-def _quarter_axis(ax: Axes) -> Axes:
-    ax.set_xlabel("quarter", fontsize=9.5)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return ax
+    return quarter_axis(ax)
 
 
 def _quarters(values: numpy.ndarray) -> numpy.ndarray:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.figures import COLORS, GREY, new_figure, save, tidy
+from analysis.figures import COLORS, GREY, legend_below, new_figure, save, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.quantities import Quantity
 from analysis.tax_map import MAPPED, REVENUE, TAXES, WELFARE, Tax, TaxMap, cell_name, cells, percent
@@ -121,9 +121,8 @@ def heat_map(tax_map: TaxMap, quantity: Quantity, ax: Axes) -> Axes:
     factor, word, form = _scale(values)
     colors = colormaps["cividis"].with_extremes(bad=DEAD)
     image = ax.imshow(numpy.ma.masked_array(values, dead), origin="lower", cmap=colors, aspect="auto")
-    tidy(ax, f"{quantity.label.capitalize()}\n", "income tax").grid(False)
+    tidy(ax, f"{quantity.label.capitalize()}\n", "income tax", "corporate tax").grid(False)
     ax.text(0, 1.02, word + quantity.unit, transform=ax.transAxes, fontsize=9, color=GREY, va="bottom")
-    ax.set_xlabel("corporate tax", fontsize=9.5)
     ax.set_xticks(range(len(rates)), rates)
     ax.set_yticks(range(len(rates)), rates)
     for (i, c), value in numpy.ndenumerate(values):
@@ -162,8 +161,7 @@ def laffer_panel(tax_map: TaxMap, tax: Tax, ax: Axes) -> Axes:
         ax.vlines(x, [b.low for b in bounds], [b.high for b in bounds], color=color, linewidth=1.2, alpha=0.7)
         ax.plot(x[top], means[top], "o", markersize=8, color=color, markerfacecolor="white", zorder=4)
         ax.plot(x[dead], means[dead], "x", color=color, markersize=6, zorder=5)
-    tidy(ax, f"Along the {tax} tax", REVENUE.title)
-    ax.set_xlabel(f"{tax} tax, percent", fontsize=9.5)
+    tidy(ax, f"Along the {tax} tax", REVENUE.title, f"{tax} tax, percent")
     ax.set_xticks(100 * menu)
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.legend(title=f"{held_tax} tax", loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
@@ -181,7 +179,7 @@ def laffer_figure(tax_map: TaxMap) -> Figure:
 
 
 def _complete(figure: Figure, tax_map: TaxMap, handles: Sequence[Artist]) -> Figure:
-    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=9.5)
+    legend_below(figure, handles, fontsize=9.5)
     behind = f"{count(len(tax_map.seeds), 'seed')} of {count(tax_map.episodes, 'held-out episode')}"
     figure.suptitle(f"Constant tax rates: means over {behind}", fontsize=13, x=0.01, ha="left")
     return figure

@@ -4,9 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from analysis.figures import COLORS, GREY, new_figure, tidy
+from analysis.figures import COLORS, GREY, new_figure, quarter_axis, tidy
 from analysis.intervals import Interval, bounded
 from analysis.metrics import is_trivial
 from analysis.plans import WELFARE, Plan
@@ -122,6 +121,5 @@ def temptation_figure(credibility: Credibility) -> Figure:
         place = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": GREY}
         ax.annotate(words, (quarter, top), **place)  # type: ignore[arg-type]
     ax.margins(x=0.08, y=0.15)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("first quarter in which other rates are levied (income / corporate, from then on)", fontsize=9.5)
+    quarter_axis(ax, "first quarter in which other rates are levied (income / corporate, from then on)")
     return figure

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import COLORS, GREY, new_figure, save, tidy
+from analysis.figures import COLORS, GREY, legend_below, new_figure, save, tidy
 from analysis.followers import FOLLOWERS
 from analysis.intervals import CONFIDENCE
 from analysis.metrics import seeds, verdict
@@ -227,10 +227,9 @@ def welfare_panel(treatments: Sequence[Treatment], ax: Axes, definition: Definit
             value = Treatment(each.name, (trial,)).welfare(definition)[trial.seed]
             marker = "x" if verdict(trial) == "trivial" else "o"
             ax.plot(value, place + 0.28, marker=marker, markersize=5, color=color, alpha=0.7, linestyle="none")
-    tidy(ax, f"{definition.capitalize()} welfare", "")
+    tidy(ax, f"{definition.capitalize()} welfare", "", WELFARE.unit)
     ax.set_yticks(range(len(treatments)), [f"{each.name}\n({each.taxes})" for each in treatments])
     ax.set_ylim(len(treatments) - 0.5, -0.5)
-    ax.set_xlabel(WELFARE.unit, fontsize=9.5)
     ax.grid(axis="x", color="0.92", linewidth=0.8)
     return ax
 
@@ -248,7 +247,7 @@ def welfare_figure(comparison: Comparison) -> Figure:
         Line2D([], [], color=GREY, linewidth=2, label=f"{CONFIDENCE:.0%} Student t interval"),
     ]
     handles[2].set(markersize=12, markeredgewidth=2.5)
-    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=9.5)
+    legend_below(figure, handles, fontsize=9.5)
     figure.suptitle("Social welfare with learned and with fixed taxes", fontsize=13, x=0.01, ha="left")
     return figure
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.economics import MACRO, consumption_equivalent_variation, incidence_panel, lorenz_panel, macro
 from analysis.facets import facets
-from analysis.figures import new_figure
+from analysis.figures import legend_below, new_figure
 from analysis.intervals import CONFIDENCE, t_interval
 from analysis.page import Missing, Part, Picture, Section, Table, Words
 from analysis.quantities import Quantity
@@ -76,8 +76,7 @@ def inequality_figure(rollouts: Mapping[str, Sequence[Rollout]]) -> Figure:
     lorenz_panel(rollouts, left, "consumption")
     lorenz_panel(rollouts, middle, "wealth")
     incidence_panel(rollouts, right)
-    handles = right.get_legend_handles_labels()[0]
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False, fontsize=9)
+    legend_below(figure, right.get_legend_handles_labels()[0], fontsize=9)
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
-from analysis.figures import COLORS, colors, new_figure, tidy
+from analysis.figures import COLORS, colors, legend_below, new_figure, tidy
 from analysis.metrics import indicator, source, verdict
 from analysis.page import Missing, Picture, Section, Words
 from analysis.quantities import BY_NAME
@@ -65,12 +65,11 @@ def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def scatter(trials: Sequence[Trial], ax: Axes, x: str, y: str, look: dict[Path, dict[str, Any]]) -> Axes:
     """One pair of indicators; `look` of each trial, by its path, as its treatment's."""
-    tidy(ax, "", BY_NAME[y].title)
+    tidy(ax, "", BY_NAME[y].title, BY_NAME[x].title)
     for trial in trials:
         own = look[trial.path]
         fill = "none" if verdict(trial) == "trivial" else own["color"]
         ax.plot(indicator(trial, x), indicator(trial, y), **own, markerfacecolor=fill, ms=6, alpha=0.8)
-    ax.set_xlabel(BY_NAME[x].title, fontsize=9.5)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     return ax
 
@@ -88,8 +87,7 @@ def spectrum_figure(trials: dict[str, list[Trial]]) -> Figure:
         row[0].set_title(f"{kind} economy", loc="left", fontsize=11, fontweight="bold")
     for name, own_look in look.items():
         axes[0, 0].plot([], [], linestyle="none", label=name, **own_look)
-    handles = axes[0, 0].get_legend_handles_labels()[0]
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False, fontsize=9)
+    legend_below(figure, axes[0, 0].get_legend_handles_labels()[0], fontsize=9)
     return figure
 
 

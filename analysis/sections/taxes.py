@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from analysis.facets import facets
-from analysis.figures import GREY, colors, new_figure, tidy
+from analysis.figures import GREY, colors, new_figure, quarter_axis, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.page import Missing, Part, Picture, Section, Table, Words
 from analysis.plans import PlanSearch, search_figure, search_words
@@ -172,8 +172,7 @@ def temptation(records: dict[str, dict[str, Any]], ax: Axes) -> Axes:
             if percent["low"] is not None:
                 ax.vlines(quarter, percent["low"], percent["high"], color=color, linewidth=1)
     ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.set_xlabel("first quarter in which other rates are levied", fontsize=9.5)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    quarter_axis(ax, "first quarter in which other rates are levied")
     ax.yaxis.set_major_formatter(PercentFormatter())
     ax.legend(frameon=False, fontsize=8.5)
     return ax
