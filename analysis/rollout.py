@@ -24,6 +24,17 @@ from rbc_rllib.economy.indicators import episode_indicators
 
 Rollout = Mapping[str, numpy.ndarray]
 
+PER_FIRM = {
+    "state/prices": ("prices", "money a unit"),
+    "state/wages": ("wages", "money an hour"),
+    "outcome/labor": ("hours worked", "hours, all workers"),
+    "state/inventories": ("inventories", "units, start of quarter"),
+    "outcome/consumption": ("consumption", "units, all consumers"),
+    "outcome/exports": ("exports", "units"),
+    "state/capital": ("capital", "money"),
+}
+"""What is shown of each firm: the field, its words and its unit. Prices and wages are those in force."""
+
 LINE_STYLES: tuple[LineStyleType, ...] = ("--", "-", ":", "-.")  # by initial capital, from low to high
 LEGEND_ENTRIES = 8  # at most, of each kind
 
@@ -34,34 +45,26 @@ def load_rollout(path: str | Path) -> dict[str, numpy.ndarray]:
         return dict(file)
 
 
-def prices(data: Rollout, ax: Axes) -> Axes:
-    """Price in force at each firm."""
-    return _firm_lines(data["state/prices"], data, tidy(ax, "Prices", "money a unit"))
+def per_firm(data: Rollout, field: str) -> numpy.ndarray:
+    """`[T, E, F]` One of the fields of `PER_FIRM`."""
+    return data[field].sum(axis=2) if field == "outcome/consumption" else data[field]
 
 
-def wages(data: Rollout, ax: Axes) -> Axes:
-    """Wage in force at each firm."""
-    return _firm_lines(data["state/wages"], data, tidy(ax, "Wages", "money an hour"))
-
-
-def inventories(data: Rollout, ax: Axes) -> Axes:
-    """Each firm's inventory at the start of the quarter."""
-    return _firm_lines(data["state/inventories"], data, tidy(ax, "Inventories", "units, start of quarter"))
-
-
-def consumption(data: Rollout, ax: Axes) -> Axes:
-    """Units of each firm's good that all consumers together got."""
-    return _firm_lines(data["outcome/consumption"].sum(axis=2), data, tidy(ax, "Consumption", "units, all consumers"))
-
-
-def hours(data: Rollout, ax: Axes) -> Axes:
-    """Hours worked at each firm by all its workers."""
-    return _firm_lines(data["outcome/labor"], data, tidy(ax, "Hours worked", "hours, all workers"))
-
-
-def exports(data: Rollout, ax: Axes) -> Axes:
-    """Units that each firm sold abroad."""
-    return _firm_lines(data["outcome/exports"], data, tidy(ax, "Exports", "units"))
+def firm_panel(data: Rollout, ax: Axes, field: str) -> Axes:
+    """One line a firm: mean over the economies of a field of `PER_FIRM` against the quarter."""
+    words, unit = PER_FIRM[field]
+    tidy(ax, words.capitalize(), unit)
+    color, style = _firm_colors(data), _firm_styles(data)
+    means = per_firm(data, field).mean(axis=1)
+    for firm, (elasticity, capital) in enumerate(zip(_elasticities(data), _capital(data), strict=True)):
+        (line,) = ax.plot(_quarters(means), means[:, firm], linewidth=1.6, marker="o", markersize=2.5)
+        line.set(color=color[elasticity], linestyle=style[capital])
+    ax.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:z,.0f}" if abs(value) >= 10 else f"{value:zg}")
+    )
+    if not means.any():
+        ax.set_ylim(-0.05, 1)
+    return quarter_axis(ax)
 
 
 def tax_rates(data: Rollout, ax: Axes) -> Axes:
@@ -83,10 +86,12 @@ def rollout_figure(data: Rollout, params: EconomyParameters | None = None) -> Fi
     """All panels with one legend. With `params` the title says whether the economy is open, and whether trivial."""
     figure = new_figure(13, 6.6)
     axes = figure.subplots(2, 4)
-    for panel, ax in zip((prices, wages, tax_rates), axes[0], strict=False):
-        panel(data, ax)
-    for panel, ax in zip((inventories, consumption, hours, exports), axes[1], strict=True):
-        panel(data, ax)
+    firm_panel(data, axes[0, 0], "state/prices")
+    firm_panel(data, axes[0, 1], "state/wages")
+    tax_rates(data, axes[0, 2])
+    below = ("state/inventories", "outcome/consumption", "outcome/labor", "outcome/exports")
+    for field, ax in zip(below, axes[1], strict=True):
+        firm_panel(data, ax, field)
     if params is not None and not params.export_market:
         place = axes[1, 3].transAxes
         axes[1, 3].set_yticks([0])
@@ -116,21 +121,6 @@ def _title(data: Rollout, params: EconomyParameters | None) -> str:
     trivial = int(episode_indicators(params, states, outcomes)["trivial_share"].sum())
     kind = "open" if params.export_market else "closed"
     return f"Roll-out, {kind} economy, {economies}" + (f" ({trivial} of {count} trivial)" if trivial else "")
-
-
-def _firm_lines(per_firm: numpy.ndarray, data: Rollout, ax: Axes) -> Axes:
-    """One line a firm: mean over the economies of `per_firm` `[T, E, F]` against the quarter."""
-    color, style = _firm_colors(data), _firm_styles(data)
-    means = per_firm.mean(axis=1)
-    for firm, (elasticity, capital) in enumerate(zip(_elasticities(data), _capital(data), strict=True)):
-        (line,) = ax.plot(_quarters(means), means[:, firm], linewidth=1.6, marker="o", markersize=2.5)
-        line.set(color=color[elasticity], linestyle=style[capital])
-    ax.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:z,.0f}" if abs(value) >= 10 else f"{value:zg}")
-    )
-    if not means.any():
-        ax.set_ylim(-0.05, 1)
-    return quarter_axis(ax)
 
 
 def _quarters(values: numpy.ndarray) -> numpy.ndarray:

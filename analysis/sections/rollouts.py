@@ -11,20 +11,9 @@ from analysis.figures import new_figure
 from analysis.metrics import verdict
 from analysis.page import Missing, Part, Picture, Section, Words
 from analysis.results import Trial, by_treatment, rolled_out
-from analysis.rollout import Rollout, load_rollout
+from analysis.rollout import PER_FIRM, Rollout, load_rollout, per_firm
 from analysis.study import Study
 from analysis.writing import listed
-
-MAPPED = {
-    "prices": ("prices", "money a unit"),
-    "wages": ("wages", "money an hour"),
-    "labor": ("hours worked", "hours, all workers"),
-    "inventories": ("inventories", "units"),
-    "consumption": ("consumption", "units, all consumers"),
-    "exports": ("exports", "units"),
-    "capital": ("capital", "money"),
-}
-"""What is mapped: the field, its words and its unit."""
 
 MOSTLY = 2 / 3  # of a firm's sold units, from which on it is called an exporter, or a firm that sells at home
 SHOWN = 2  # runs side by side
@@ -57,12 +46,9 @@ def _shown(trials: list[Trial]) -> dict[str, Trial]:
     return {label: chosen[label] for label in order[:SHOWN]}
 
 
-def by_firm(data: Rollout, name: str) -> numpy.ndarray:
-    """`[F, T]` A field of each firm by quarter, mean over the economies."""
-    if name == "consumption":
-        return data["outcome/consumption"].sum(2).mean(1).T
-    values = data.get(f"state/{name}")
-    return (data[f"outcome/{name}"] if values is None else values).mean(1).T
+def by_firm(data: Rollout, field: str) -> numpy.ndarray:
+    """`[F, T]` A field of `PER_FIRM` by quarter, mean over the economies."""
+    return per_firm(data, field).mean(1).T
 
 
 def firm_names(data: Rollout) -> list[str]:
@@ -71,9 +57,9 @@ def firm_names(data: Rollout) -> list[str]:
     return [f"{capital:,.0f} / {elasticity:.2g}" for capital, elasticity in pairs]
 
 
-def heat_map(data: Rollout, ax: Axes, name: str, highest: float) -> Axes:
-    """One field: a row a firm, a column a quarter, coloured from 0 to `highest`."""
-    values = by_firm(data, name)
+def heat_map(data: Rollout, ax: Axes, field: str, highest: float) -> Axes:
+    """A field of `PER_FIRM`: a row a firm, a column a quarter, coloured from 0 to `highest`."""
+    values = by_firm(data, field)
     quarters = values.shape[1]
     image = ax.imshow(
         values, aspect="auto", cmap="viridis", vmin=0, vmax=highest or 1, extent=(0.5, quarters + 0.5, len(values), 0)
@@ -81,7 +67,7 @@ def heat_map(data: Rollout, ax: Axes, name: str, highest: float) -> Axes:
     ax.set_yticks(numpy.arange(len(values)) + 0.5, firm_names(data), fontsize=7.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.tick_params(labelsize=7.5)
-    words, unit = MAPPED[name]
+    words, unit = PER_FIRM[field]
     bar = ax.figure.colorbar(image, ax=ax, pad=0.01)
     bar.set_label(unit, fontsize=8)
     bar.ax.tick_params(labelsize=7.5)
@@ -91,14 +77,14 @@ def heat_map(data: Rollout, ax: Axes, name: str, highest: float) -> Axes:
 
 def rollouts_figure(data: Mapping[str, Rollout]) -> Figure:
     """A column a run, a row a field."""
-    figure = new_figure(6.4 * len(data), 2.1 * len(MAPPED))
-    axes = figure.subplots(len(MAPPED), len(data), squeeze=False)
-    for row, name in zip(axes, MAPPED, strict=True):
-        highest = max(float(by_firm(each, name).max()) for each in data.values())
+    figure = new_figure(6.4 * len(data), 2.1 * len(PER_FIRM))
+    axes = figure.subplots(len(PER_FIRM), len(data), squeeze=False)
+    for row, field in zip(axes, PER_FIRM, strict=True):
+        highest = max(float(by_firm(each, field).max()) for each in data.values())
         for ax, each in zip(row, data.values(), strict=True):
-            heat_map(each, ax, name, highest)
+            heat_map(each, ax, field, highest)
     for ax, label in zip(axes[0], data, strict=True):
-        ax.set_title(f"{label}\n{MAPPED['prices'][0]}", loc="left", fontsize=9.5, fontweight="bold")
+        ax.set_title(f"{label}\n{PER_FIRM['state/prices'][0]}", loc="left", fontsize=9.5, fontweight="bold")
     for ax in axes[-1]:
         ax.set_xlabel("quarter", fontsize=9)
     return figure

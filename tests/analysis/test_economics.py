@@ -80,13 +80,13 @@ def test_panels_show_their_data(data):
     incidence_panel({"a": [data]}, middle)
     net = (data["outcome/transfer"][..., None] - data["outcome/income_tax"]).mean((0, 1))
     numpy.testing.assert_allclose(middle.lines[0].get_ydata(), net)
-    heat_map(data, right, "labor", 10.0)
+    heat_map(data, right, "outcome/labor", 10.0)
     (image,) = right.images
     numpy.testing.assert_allclose(image.get_array(), data["outcome/labor"].mean(1).T)
     assert image.get_clim() == (0, 10)
     assert [label.get_text() for label in right.get_yticklabels()] == firm_names(data)
     numpy.testing.assert_allclose(
-        by_firm(data, "consumption")[2, 3], data["outcome/consumption"][3, :, :, 2].sum(1).mean()
+        by_firm(data, "outcome/consumption")[2, 3], data["outcome/consumption"][3, :, :, 2].sum(1).mean()
     )
 
 

@@ -1,6 +1,5 @@
 """Figures show the data they are given."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -37,22 +36,10 @@ def data() -> Data:
     return played(SMALL, 3, numpy.random.default_rng(0))
 
 
-PANELS: list[tuple[Callable[[Data, Axes], Axes], Callable[[Data], numpy.ndarray]]] = [
-    (rollout.prices, lambda data: data["state/prices"]),
-    (rollout.wages, lambda data: data["state/wages"]),
-    (rollout.inventories, lambda data: data["state/inventories"]),
-    (rollout.consumption, lambda data: numpy.einsum("tecf->tef", data["outcome/consumption"])),
-    (rollout.hours, lambda data: data["outcome/labor"]),
-    (rollout.exports, lambda data: data["outcome/exports"]),
-]
-
-
-@pytest.mark.parametrize(("panel", "expected"), PANELS, ids=[panel.__name__ for panel, _ in PANELS])
-def test_a_panel_has_a_line_a_firm_with_its_mean_over_the_economies(
-    panel: Callable[[Data, Axes], Axes], expected: Callable[[Data], numpy.ndarray], data: Data, ax: Axes
-) -> None:
-    assert panel(data, ax) is ax
-    values = expected(data)
+@pytest.mark.parametrize("field", rollout.PER_FIRM)
+def test_a_panel_has_a_line_a_firm_with_its_mean_over_the_economies(field: str, data: Data, ax: Axes) -> None:
+    assert rollout.firm_panel(data, ax, field) is ax
+    values = numpy.einsum("tecf->tef", data[field]) if field == "outcome/consumption" else data[field]
     assert values.any()
     assert len(ax.get_lines()) == SMALL.num_firms
     for firm, line in enumerate(ax.get_lines()):
@@ -65,7 +52,7 @@ def test_a_panel_has_a_line_a_firm_with_its_mean_over_the_economies(
 
 def test_firms_are_told_apart_by_labor_elasticity_and_capital(ax: Axes) -> None:
     params = EconomyParameters(num_consumers=5)
-    rollout.prices(played(params, 1, numpy.random.default_rng(0)), ax)
+    rollout.firm_panel(played(params, 1, numpy.random.default_rng(0)), ax, "state/prices")
     lines = ax.get_lines()
     looks = [(line.get_color(), line.get_linestyle()) for line in lines]
     assert len(set(looks)) == params.num_firms
