@@ -32,7 +32,7 @@ def check_same(started: dict[str, Any], sweep: Sweep) -> None:
     if not {*old_names} & {*new_names}:
         rule = f"the run that is to be resumed has others, such as {old_names[0]}"
         raise ConfigError("experiments", new_names, rule, SAME_OR_NEW)
-    before, now = flat(started), flat(described)
+    before, now = _flat(started), _flat(described)
     for key in [*before, *(key for key in now if key not in before)]:
         old, new = before.get(key, NOTHING), now.get(key, NOTHING)
         if old != new:
@@ -59,10 +59,10 @@ def _plain(value: Any) -> Any:
     return {"kind": type(value).__name__, **{key: _plain(inner) for key, inner in parts.items()}}
 
 
-def flat(value: Any, key: str = "") -> dict[str, Any]:
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
     """What is nested, by dotted keys; a list of plain values is one of them."""
     if isinstance(value, list) and any(isinstance(inner, list | dict) for inner in value):
         value = {str(number): inner for number, inner in enumerate(value)}
     if not isinstance(value, dict):
         return {key: value}
-    return {k: v for name, inner in value.items() for k, v in flat(inner, f"{key}.{name}" if key else name).items()}
+    return {k: v for name, inner in value.items() for k, v in _flat(inner, f"{key}.{name}" if key else name).items()}

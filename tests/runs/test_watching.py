@@ -74,6 +74,14 @@ def test_mlflow_has_the_trial_with_its_whole_config_and_all_of_its_numbers(watch
     assert [each.step for each in client.get_metric_history(kept.info.run_id, "economy/hours")] == [64, 128]
 
 
+def test_every_setting_is_told_by_the_key_that_set_takes():
+    """A list is one setting, also one of lists."""
+    fixed = SMALL.with_values({"planner.mode": "fixed", "planner.rates": [[0, 0.8]]})
+    told = settings(fixed)
+    assert told["planner.rates"] == [[0, 0.8]]
+    assert SMALL.with_values(told) == fixed
+
+
 def test_wandb_has_the_trial_in_a_group_named_after_the_sweep(watched):
     (kept,) = watched.folder.glob("wandb/offline-run-*/run-*.wandb")
     told, last = kept.read_bytes(), rows(watched.trial)[-1]
