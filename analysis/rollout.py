@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from matplotlib.typing import LineStyleType
 
-from analysis.figures import COLORS, GREY, new_figure, quarter_axis, save, tidy
+from analysis.figures import COLORS, GREY, new_figure, quarter_axis, tidy
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.indicators import episode_indicators
 
@@ -82,8 +82,8 @@ def tax_rates(data: Rollout, ax: Axes) -> Axes:
     return quarter_axis(ax)
 
 
-def rollout_figure(data: Rollout, params: EconomyParameters | None = None) -> Figure:
-    """All panels with one legend. With `params` the title says whether the economy is open, and whether trivial."""
+def rollout_figure(data: Rollout, params: EconomyParameters) -> Figure:
+    """All panels with one legend. The title says whether the economy is open, and whether trivial."""
     figure = new_figure(13, 6.6)
     axes = figure.subplots(2, 4)
     firm_panel(data, axes[0, 0], "state/prices")
@@ -92,7 +92,7 @@ def rollout_figure(data: Rollout, params: EconomyParameters | None = None) -> Fi
     below = ("state/inventories", "outcome/consumption", "outcome/labor", "outcome/exports")
     for field, ax in zip(below, axes[1], strict=True):
         firm_panel(data, ax, field)
-    if params is not None and not params.export_market:
+    if not params.export_market:
         place = axes[1, 3].transAxes
         axes[1, 3].set_yticks([0])
         axes[1, 3].text(0.5, 0.5, "closed economy:\nno export market", transform=place, ha="center", color=GREY)
@@ -101,21 +101,14 @@ def rollout_figure(data: Rollout, params: EconomyParameters | None = None) -> Fi
     return figure
 
 
-def save_rollout(path_npz: str | Path, path_png: str | Path, params: EconomyParameters | None = None) -> Path:
-    """Draws the roll-out in `path_npz` into `path_png`, and returns that path."""
-    return save(rollout_figure(load_rollout(path_npz), params), path_png)
-
-
 def load_picture(path_png: str | Path) -> numpy.ndarray:
     """The colours of a figure's file, `[H, W, RGBA]` from 0 to 1."""
     return imread(path_png)
 
 
-def _title(data: Rollout, params: EconomyParameters | None) -> str:
+def _title(data: Rollout, params: EconomyParameters) -> str:
     count = data["state/prices"].shape[1]
     economies = "one economy" if count == 1 else f"mean of {count} economies"
-    if params is None:
-        return f"Roll-out, {economies}"
     states = {name.removeprefix("state/"): values for name, values in data.items() if name.startswith("state/")}
     outcomes = {name.removeprefix("outcome/"): values for name, values in data.items() if name.startswith("outcome/")}
     trivial = int(episode_indicators(params, states, outcomes)["trivial_share"].sum())

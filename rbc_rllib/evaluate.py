@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from analysis.figures import save
 from analysis.intervals import BOOTSTRAP_SEED, Interval, mean_interval
 from analysis.metrics import is_trivial
 from analysis.quantities import BY_NAME, quantity_of
 from analysis.report import write_report
 from analysis.results import load_trials, read_json
-from analysis.rollout import load_picture, save_rollout
+from analysis.rollout import load_picture, rollout_figure
 from analysis.tidy import save_table
 from analysis.writing import plan_words
 from rbc_rllib.economy import Planner
@@ -131,7 +132,7 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
     with whole(folder / "rollout.npz") as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **result.rollout)
     save_table(result.rollout, folder / "rollout.parquet")
-    picture = save_rollout(folder / "rollout.npz", folder / "rollout.png", experiment.economy)
+    picture = save(rollout_figure(result.rollout, experiment.economy), folder / "rollout.png")
     if folder == trial_folder:
         quarters = experiment.economy.episode_length - 1  # in which planners set taxes
         by_quarter = plan * quarters if plan and len(plan) == 1 else plan or ()

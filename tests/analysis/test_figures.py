@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import imread
 
 from analysis import rollout
-from analysis.figures import COLORS, colors, new_figure
+from analysis.figures import COLORS, colors, new_figure, save
 from analysis.intervals import t_interval
 from analysis.results import load_trials
 from analysis.training import (
@@ -70,11 +70,10 @@ def test_tax_rates(data: Data, ax: Axes) -> None:
 
 
 def test_the_rollout_figure_says_what_it_shows(data: Data) -> None:
-    figure = rollout.rollout_figure(data)
-    assert figure.get_suptitle() == "Roll-out, mean of 3 economies"
+    figure = rollout.rollout_figure(data, SMALL)
+    assert figure.get_suptitle() == "Roll-out, open economy, mean of 3 economies"
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles == ["Prices", "Wages", "Tax rates", "", "Inventories", "Consumption", "Hours worked", "Exports"]
-    assert rollout.rollout_figure(data, SMALL).get_suptitle() == "Roll-out, open economy, mean of 3 economies"
 
 
 def test_a_closed_and_trivial_rollout_says_so() -> None:
@@ -85,8 +84,7 @@ def test_a_closed_and_trivial_rollout_says_so() -> None:
 
 
 def test_a_saved_rollout_is_a_picture_that_is_wide_enough(tmp_path: Path, data: Data) -> None:
-    numpy.savez(tmp_path / "rollout.npz", **data)
-    path = rollout.save_rollout(tmp_path / "rollout.npz", tmp_path / "deep" / "rollout.png", SMALL)
+    path = save(rollout.rollout_figure(data, SMALL), tmp_path / "deep" / "rollout.png")
     picture = imread(path)
     assert picture.shape[1] >= 1400
     assert picture.std() > 0.05
