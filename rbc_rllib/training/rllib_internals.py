@@ -12,31 +12,15 @@ from typing import Any
 
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 
-# Batches that do not come from RLlib's episodes have only the old stack's classes.
-from ray.rllib.evaluation.postprocessing import Postprocessing
-from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch, concat_samples
+# Batches that do not come from RLlib's episodes have only the old stack's classes; all others take them from here.
+from ray.rllib.evaluation.postprocessing import Postprocessing as Postprocessing
+from ray.rllib.policy.sample_batch import MultiAgentBatch as MultiAgentBatch
+from ray.rllib.policy.sample_batch import SampleBatch as SampleBatch
+from ray.rllib.policy.sample_batch import concat_samples as concat_samples
 from ray.rllib.utils.schedules.scheduler import Scheduler
 
 from rbc_rllib.play.env import RBCEnv
 from rbc_rllib.play.vector_economy import VectorEconomy
-
-__all__ = [
-    "MinibatchingLearner",
-    "MultiAgentBatch",
-    "Postprocessing",
-    "SampleBatch",
-    "concat_samples",
-    "economies_of",
-    "end_tune_gracefully",
-    "follow_learning_rates",
-    "forget_statistics",
-    "give_callbacks",
-    "has_snapshot",
-    "leave_interrupts_to_us",
-    "quiet",
-    "set_entropy_coefficient",
-    "state_file",
-]
 
 
 class MinibatchingLearner(PPOTorchLearner):
