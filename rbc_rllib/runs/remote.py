@@ -123,21 +123,8 @@ class Sending(tune.Callback):
         self._remote, self._run = remote, run
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Its config."""
-        self._send(trial)
-
-    def on_trial_save(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """What it has reported up to a checkpoint."""
-        self._send(trial)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """How it has ended."""
-        self._send(trial)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """The same."""
-        self._send(trial)
-
-    def _send(self, trial: Any) -> None:
+        """Its config; what it has reported up to a checkpoint; how it has ended."""
         for name in (Path(trial.path).name, FILE):
             self._remote.send(self._run / name)
+
+    on_trial_save = on_trial_complete = on_trial_error = on_trial_start
