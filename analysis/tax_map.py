@@ -52,16 +52,6 @@ def cells(params: EconomyParameters) -> list[Rates]:
     return [(income, corporate) for income in params.tax_choices for corporate in params.tax_choices]
 
 
-def percent(rate: float) -> str:
-    """Such as `20%` or `12.5%`."""
-    return f"{100 * rate:.4g}%"
-
-
-def cell_name(rates: Rates) -> str:
-    """`income / corporate`, such as `0% / 80%`."""
-    return " / ".join(percent(rate) for rate in rates)
-
-
 @dataclass(frozen=True)
 class Best:
     """The cell with the highest welfare by one definition."""

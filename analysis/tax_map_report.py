@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 from analysis.figures import COLORS, GREY, legend_below, new_figure, save, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.quantities import Quantity
-from analysis.tax_map import MAPPED, REVENUE, TAXES, WELFARE, Tax, TaxMap, cell_name, cells, percent
+from analysis.tax_map import MAPPED, REVENUE, TAXES, WELFARE, Tax, TaxMap, cells
 from analysis.taxes import DEFINITIONS
-from analysis.writing import count, listed, markdown
+from analysis.writing import count, listed, markdown, percent, plan_words
 from rbc_rllib.files import write_json
 
 DEAD = "0.85"  # the grey of trivial cells
@@ -44,7 +44,8 @@ def map_text(tax_map: TaxMap) -> str:
 
 
 def _note(tax_map: TaxMap) -> str:
-    size, trivial = len(cells(tax_map.params)), listed([*map(cell_name, tax_map.trivial)] or ["none"])
+    size = len(cells(tax_map.params))
+    trivial = listed([plan_words((rates,)) for rates in tax_map.trivial] or ["none"])
     return (
         "Consumers and firms live with one tax rate on wages and one on profits, the same in every quarter after the"
         " first, which is untaxed; all revenue is paid back to consumers in equal parts. They were trained with rates"
@@ -63,8 +64,8 @@ def _best_text(tax_map: TaxMap) -> list[str]:
     for best in map(tax_map.best, DEFINITIONS):
         values = WELFARE.of(best.welfare), WELFARE.of(best.elsewhere)
         words = f"{best.agreeing} of {count(len(tax_map.seeds), 'seed')}", "yes" if best.trivial else "no"
-        lines.append([best.definition, cell_name(best.rates), *values, *words])
-        subject = f"{best.definition.capitalize()} welfare is highest at {cell_name(best.rates)}"
+        lines.append([best.definition, plan_words((best.rates,)), *values, *words])
+        subject = f"{best.definition.capitalize()} welfare is highest at {plan_words((best.rates,))}"
         others = len(cells(tax_map.params)) - 1
         close = f"{others - len(best.rivals)} of the {others} other cells are distinguishably lower, each by itself"
         sentences.append(f"- {subject}{', which is trivial: no success' if best.trivial else ''}; {close}.")
@@ -99,7 +100,7 @@ def _check_text(tax_map: TaxMap) -> list[str]:
     lines = [["cell", "quantity", "map", "retrained", "map - retrained", "differs"]]
     for check in checks:
         numbers = [check.quantity.of(each) for each in (check.mapped, check.retrained, check.difference)]
-        lines.append([cell_name(check.rates), check.quantity.title, *numbers, "yes" if check.differs else "-"])
+        lines.append([plan_words((check.rates,)), check.quantity.title, *numbers, "yes" if check.differs else "-"])
     note = (
         "The same cells, with followers trained from scratch who know these rates only. Differences are paired by seed;"
         f" {sum(check.differs for check in checks)} of {len(checks)} are distinguishable from 0 (*differs*). Were all"

@@ -37,12 +37,17 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
+def percent(rate: float) -> str:
+    """Such as `20%` or `12.5%`."""
+    return f"{100 * rate:.4g}%"
+
+
 def plan_words(plan: Sequence[Sequence[float]]) -> str:
     """Income / corporate rate of each quarter after the first, such as `0% / 100% x8, 0% / 20%`."""
     parts = []
     for pair, quarters in groupby(tuple(pair) for pair in plan):
         times = len(list(quarters))
-        parts.append(" / ".join(f"{100 * rate:.4g}%" for rate in pair) + (f" x{times}" if times > 1 else ""))
+        parts.append(" / ".join(map(percent, pair)) + (f" x{times}" if times > 1 else ""))
     return ", ".join(parts)
 
 

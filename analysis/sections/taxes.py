@@ -15,11 +15,11 @@ from analysis.quantities import BY_NAME
 from analysis.quarters import quarters_figure, quarters_of
 from analysis.results import rolled_out
 from analysis.study import Study
-from analysis.tax_map import MAPPED, TaxMap, cell_name, cells
+from analysis.tax_map import MAPPED, TaxMap, cells
 from analysis.tax_map_report import laffer_figure, map_figure, map_text
 from analysis.taxes import DEFINITIONS, Comparison, compare_economies
 from analysis.welfare import FIRM_REWARD, WELFARE, best_fixed_words, commitment_words, welfare_figure
-from analysis.writing import count
+from analysis.writing import count, plan_words
 from rbc_rllib.settings import ConfigError
 
 
@@ -109,7 +109,7 @@ def _maps(study: Study) -> list[Part]:
 def map_table(name: str, caption: str, tax_map: TaxMap) -> Table:
     """A row a cell."""
     frame = tax_map.frame()
-    frame.index = pandas.Index([cell_name(rates) for rates in cells(tax_map.params)], name="income / corporate tax")
+    frame.index = pandas.Index([plan_words((rates,)) for rates in cells(tax_map.params)], name="income / corporate tax")
     shown, texts = (*MAPPED, BY_NAME["trivial_share"]), {}
     for q in shown:
         each = zip(*(frame[f"{q.name}_{end}"] for end in ("mean", "low", "high")), strict=True)

@@ -71,6 +71,7 @@ def test_rates_are_taken_as_they_stand_on_the_menu():
 def test_plans_in_words():
     assert plan_words(((0.0, 1.0),) * 8 + ((1.0, 0.0),)) == "0% / 100% x8, 100% / 0%"
     assert plan_words(((0.125, 0.8),)) == "12.5% / 80%"
+    assert plan_words(((0.125, 1.0),)) == "12.5% / 100%"
     assert plan_words(((0.0, 0.2), (0.2, 0.0), (0.0, 0.2))) == "0% / 20%, 20% / 0%, 0% / 20%"
 
 

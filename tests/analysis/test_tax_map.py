@@ -13,7 +13,7 @@ from scipy import stats
 from analysis.figures import new_figure
 from analysis.quantities import BY_NAME
 from analysis.sections.taxes import map_table
-from analysis.tax_map import MAPPED, TaxMap, cell_name, cell_numbers, cells, chosen_on_others, peak_of
+from analysis.tax_map import MAPPED, TaxMap, cell_numbers, cells, chosen_on_others, peak_of
 from analysis.tax_map_report import heat_map, laffer_figure, laffer_panel, map_figure, map_text, write_tax_map
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.actions import planner_menu
@@ -65,7 +65,6 @@ def test_cells_stand_in_the_order_of_the_planners_menu() -> None:
     numpy.testing.assert_allclose(cells(PARAMS), planner_menu(PARAMS))
     values = a_map().of_cell("hours", (0.5, 1.0))
     assert values == [600.0, 1500.0, 2400.0]
-    assert cell_name((0.125, 1.0)) == "12.5% / 100%"
 
 
 def test_welfare_by_both_definitions_is_summed_over_agents_and_averaged_over_episodes() -> None:
