@@ -23,7 +23,7 @@ MACRO = (
     Quantity("real_wage", "real wage", "units an hour", "z.4f"),
     Quantity("labor_share", "labor share", "wages of sales", "z.0%"),
     Quantity("unemployed", "hours unemployed", "share of the longest hours", "z.0%"),
-    Quantity("gini_consumption", "Gini of consumption", "0: all get the same", "z.2f"),
+    BY_NAME["gini_consumption"],
     Quantity("gini_wealth", "Gini of wealth", "0: all have the same", "z.2f"),
     Quantity("residual", "largest residual of the accounts", "share", "z.1e"),
 )

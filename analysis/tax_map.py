@@ -49,7 +49,7 @@ def cell_numbers(
 
 def cells(params: EconomyParameters) -> list[Rates]:
     """All pairs of the menu, income-major, as in `planner_menu`."""
-    return [(income, corporate) for income in params.tax_choices for corporate in params.tax_choices]
+    return list(product(params.tax_choices, params.tax_choices))
 
 
 @dataclass(frozen=True)

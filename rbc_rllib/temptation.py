@@ -15,7 +15,6 @@ forgoes (Kydland and Prescott, 1977).
 import argparse
 from dataclasses import replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from analysis.figures import save
 from analysis.intervals import bounded, t_interval
 from analysis.plans import paired
 from analysis.results import run_name
+from analysis.tax_map import cells
 from analysis.temptation import Credibility, Temptation, temptation_figure
 from analysis.writing import plan_words
 from rbc_rllib.economy import Actions, Outcome
@@ -90,12 +90,10 @@ def _largest(policies: Policies, quarter: int, announced: HeldOut, before: HeldO
     """The best pair of the menu from `quarter` on, and its gain; `before`: as announced, on validation episodes."""
     episodes, base = len(before.welfare), before.welfare.mean()
     gains = {
-        (income, corporate): float(
-            tempt(policies, quarter, (income, corporate), episodes, VALIDATION).welfare.mean() - base
-        )
-        for income, corporate in product(policies.experiment.economy.tax_choices, repeat=2)
+        rates: float(tempt(policies, quarter, rates, episodes, VALIDATION).welfare.mean() - base)
+        for rates in cells(policies.experiment.economy)
     }
-    levied: Rates = max(gains, key=gains.__getitem__)
+    levied = max(gains, key=gains.__getitem__)
     kept, honest = gains[levied] <= 0, announced.welfare
     gain = paired(honest if kept else tempt(policies, quarter, levied, episodes).welfare, honest)
     return Temptation(quarter, levied, gains[levied], gain)
