@@ -1,7 +1,7 @@
 """The masked distribution over an agent's simultaneous choices."""
 
 import math
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -96,14 +96,14 @@ class MultiHeadCategorical(Distribution):
     @cached_property
     def _log_totals(self) -> Tensor:
         """log sum exp of each head's shifted logits, `[all heads, ...]`."""
-        return _joined(self._totals).log()
+        return joined(self._totals).log()
 
     def logp(self, value: Tensor, **_: Any) -> Tensor:
         """Log-probability `[...]` of the joint choice."""
         if len(self.head_sizes) == 1:
             value = value.unsqueeze(-1)
         index = (value.long() + _offsets(self.head_sizes, value.device)).movedim(-1, 0)
-        largest = _joined(self._largest).squeeze(1)
+        largest = joined(self._largest).squeeze(1)
         return (self._options.gather(0, index) - largest - self._log_totals).sum(0)
 
     def entropy(self, **_: Any) -> Tensor:
@@ -119,7 +119,7 @@ class MultiHeadCategorical(Distribution):
     def _expected(self, blocks: list[Tensor]) -> Tensor:
         """Each head's mean over its options, `[all heads, ...]`."""
         parts = zip(blocks, self._weights, self._totals, strict=True)
-        return _joined([(weights * block).sum(1) / totals for block, weights, totals in parts])
+        return joined([(weights * block).sum(1) / totals for block, weights, totals in parts])
 
     def sample(
         self,
@@ -155,20 +155,16 @@ class MultiHeadCategorical(Distribution):
         """Choices `[heads, ...]` of each block as values, in one byte where they fit: torch's indices take eight."""
         # Signed: unsigned bytes would be taken for a mask where they index.
         compact = torch.int8 if max(self.head_sizes) <= 128 else torch.int32
-        values = _joined(choices).movedim(0, -1).to(compact)
+        values = joined(choices).movedim(0, -1).to(compact)
         return values.squeeze(-1) if len(self.head_sizes) == 1 else values
 
 
-def _joined(blocks: list[Tensor]) -> Tensor:
+def joined(blocks: list[Tensor]) -> Tensor:
+    """One after the other; a single one is not copied."""
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
 
-_OFFSETS: dict[Any, Tensor] = {}
-
-
+@cache
 def _offsets(head_sizes: tuple[int, ...], device: torch.device) -> Tensor:
     """Index of each head's first option; made once."""
-    key = (head_sizes, device)
-    if key not in _OFFSETS:
-        _OFFSETS[key] = torch.tensor([0, *accumulate(head_sizes[:-1])], device=device)
-    return _OFFSETS[key]
+    return torch.tensor([0, *accumulate(head_sizes[:-1])], device=device)

@@ -11,6 +11,7 @@ from torch import Tensor
 from rbc_rllib.arrays import from_torch, to_torch
 from rbc_rllib.economy import Outcome, State
 from rbc_rllib.economy.actions import group_sizes, head_sizes
+from rbc_rllib.play.distribution import joined
 from rbc_rllib.play.seats import NOBODY, Seat, Seen, check_seats
 from rbc_rllib.play.vector_economy import VectorEconomy
 
@@ -180,8 +181,8 @@ class _Place:
                     did = {name: _take(x, kept) for name, x in did.items()}
                 records.append(own | did)
         for name in records[0] if records else ():
-            self.columns[name].append(_joined([record[name] for record in records]))
-        return _joined(actions)
+            self.columns[name].append(joined([record[name] for record in records]))
+        return joined(actions)
 
     def repeat_last(self, times: int) -> None:
         """Record the last thing that was done `times` more."""
@@ -226,10 +227,6 @@ def _at_once(num_envs: int, agents: int, device: torch.device) -> list[slice]:
     """
     size = max(1, AGENTS_AT_ONCE // agents) if device.type == "cpu" else num_envs
     return [slice(start, start + size) for start in range(0, num_envs, size)]
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _rows(agents: Tensor, size: int) -> Tensor:
