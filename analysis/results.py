@@ -103,14 +103,13 @@ def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
         named.setdefault(treatment(trial), []).append(trial)
     groups, titles = dict[str, list[Trial]](), Counter[str]()
     for name, members in named.items():
-        settings = [flat_settings(trial.config) for trial in members]
+        settings = {trial: flat_settings(trial.config) for trial in members}
         differing = differing_settings(members)
         own: dict[tuple[str, ...], list[Trial]] = {}
-        for trial, each in sorted(zip(members, settings, strict=True), key=lambda pair: _order(pair[1], differing)):
-            own.setdefault(tuple(repr(each.get(key)) for key in differing), []).append(trial)
-        by_trial = dict(zip(members, settings, strict=True))
+        for trial in sorted(members, key=lambda trial: _order(settings[trial], differing)):
+            own.setdefault(tuple(repr(settings[trial].get(key)) for key in differing), []).append(trial)
         for trials in own.values():
-            values = ", ".join(f"{key}={_short(by_trial[trials[0]].get(key))}" for key in differing)
+            values = ", ".join(f"{key}={_short(settings[trials[0]].get(key))}" for key in differing)
             title = f"{name} [{values}]" if differing else name
             titles[title] += 1  # more than one where they differ in what is not shown
             groups[title if titles[title] == 1 else f"{title} ({titles[title]})"] = trials
