@@ -169,7 +169,7 @@ def _unfinished_sentences(trials: Sequence[Trial]) -> list[str]:
 
 
 def _progress(trial: Trial) -> str:
-    total = trial.config.get("curriculum", {}).get("total_env_steps")
+    total = trial.total_env_steps
     return f"after {trial.env_steps:,} " + (f"of {total:,} env steps" if total else "env steps")
 
 

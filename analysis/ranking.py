@@ -125,8 +125,7 @@ def _welfare(trial: Trial) -> float | None:
 
 
 def _share_trained(trial: Trial) -> float:
-    total = trial.config.get("curriculum", {}).get("total_env_steps", 0)
-    return min(1.0, trial.env_steps / total) if total else 0.0
+    return min(1.0, trial.env_steps / trial.total_env_steps) if trial.total_env_steps else 0.0
 
 
 def _or_lowest(mean: float) -> float:

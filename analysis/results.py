@@ -57,7 +57,12 @@ class Trial:
     @property
     def trained(self) -> bool:
         """Whether training has reached its end."""
-        return self.env_steps >= self.config.get("curriculum", {}).get("total_env_steps", 0)
+        return self.env_steps >= self.total_env_steps
+
+    @property
+    def total_env_steps(self) -> int:
+        """Economy-quarters of the whole training; 0 where its config does not tell."""
+        return self.config.get("curriculum", {}).get("total_env_steps", 0)
 
     @property
     def env_steps(self) -> int:
