@@ -111,12 +111,12 @@ class Section:
         return self.title.lower().replace(" ", "-")
 
 
-def write_page(title: str, sections: Sequence[Section], folder: Path, name: str = "report") -> Path:
-    """Write `<name>.html` into `folder`, and figures and tables beside it into `<name>/`; returns the page's path.
+def write_page(title: str, sections: Sequence[Section], folder: Path) -> Path:
+    """Write `report.html` into `folder`, and figures and tables beside it into `report/`; returns the page's path.
 
-    What an earlier page of that name left is replaced, file by file, and what of it is no longer shown is taken away.
+    What an earlier page left is replaced, file by file, and what of it is no longer shown is taken away.
     """
-    files, path = folder / name, folder / f"{name}.html"
+    files, path = folder / "report", folder / "report.html"
     files.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.tests["of_kind"] = lambda part, kind: type(part).__name__ == kind
@@ -133,16 +133,16 @@ def write_page(title: str, sections: Sequence[Section], folder: Path, name: str 
     page = environment.from_string(TEMPLATE.read_text()).render(
         title=title, sections=sections, images=images, files=files.name
     )
-    earlier = _files_of(path.read_text(), name) if path.exists() else set()
+    earlier = _files_of(path.read_text()) if path.exists() else set()
     path.write_text(page)
-    for gone in earlier - _files_of(page, name):
+    for gone in earlier - _files_of(page):
         (files / gone).unlink(missing_ok=True)
     return path
 
 
-def _files_of(page: str, name: str) -> set[str]:
+def _files_of(page: str) -> set[str]:
     """The figures and tables that a page links to."""
-    return {*re.findall(rf'href="{re.escape(name)}/([^"/]+)"', page)}
+    return {*re.findall(r'href="report/([^"/]+)"', page)}
 
 
 def _text(value: Any) -> str:

@@ -94,8 +94,8 @@ def stage_starts(trial: Trial) -> list[tuple[float, str]]:
     return [(float(row.env_steps), str(row.curriculum_stage)) for row in stages[changed].itertuples()]
 
 
-def stage_lines(trials: Sequence[Trial], ax: Axes, labels: Mapping[str, str] | None = None) -> Axes:
-    """Faint vertical lines where a curriculum stage begins, with its name or what `labels` says for that name.
+def stage_lines(trials: Sequence[Trial], ax: Axes, labels: Mapping[str, str]) -> Axes:
+    """Faint vertical lines where a curriculum stage begins, with what `labels` says for its name.
 
     They are grey where all staged treatments share them, and then every other stage is shaded; else in a treatment's
     colour. A treatment of a single stage has no boundary and gets none.
@@ -111,10 +111,9 @@ def stage_lines(trials: Sequence[Trial], ax: Axes, labels: Mapping[str, str] | N
         here = {name: stage for name, starts in staged.items() for start, stage in starts if start == steps}
         shade = GREY if len(here) == len(staged) else color[next(iter(here))]
         ax.axvline(steps, color=shade, linewidth=0.8, alpha=0.45, zorder=0)
-        text = " / ".join(dict.fromkeys((labels or {}).get(stage, stage) for stage in here.values()))
+        text = " / ".join(dict.fromkeys(labels[stage] for stage in here.values()))
         place = ax.get_xaxis_transform()
-        rotation = 0 if labels else 90
-        ax.text(steps, 1, f" {text} ", transform=place, rotation=rotation, ha="left", va="top", fontsize=8, color=shade)
+        ax.text(steps, 1, f" {text} ", transform=place, ha="left", va="top", fontsize=8, color=shade)
     return ax
 
 

@@ -27,9 +27,9 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def numbered(numbers: Sequence[int], noun: str = "seed") -> str:
+def numbered(numbers: Sequence[int]) -> str:
     """Such as `seed 4` or `seeds 0, 1 and 2`."""
-    return f"{noun if len(numbers) == 1 else f'{noun}s'} {listed([str(number) for number in numbers])}"
+    return f"{'seed' if len(numbers) == 1 else 'seeds'} {listed([str(number) for number in numbers])}"
 
 
 def number(value: float) -> str:

@@ -19,7 +19,7 @@ Array = Any
 LIBRARIES = ("auto", "numpy", "cupy")
 
 
-def array_library(name: str = "auto") -> ModuleType:
+def array_library(name: str) -> ModuleType:
     """The array module called `name`; `auto` is CuPy where it finds a CUDA device, else NumPy.
 
     Raises `ConfigError` for another name, and for `cupy` on a machine without CuPy or without a device.
@@ -64,11 +64,11 @@ def sum_inner(array: Array, axis: int) -> Array:
     return xp.matmul(ones[None, :], array)[:, 0, :] if axis == 1 else xp.matmul(array, ones)
 
 
-def stack(records: list[Any], axis: int = 0) -> dict[str, Array]:
-    """Field by field, the arrays of equal dataclass instances stacked along a new `axis`."""
+def stack(records: list[Any]) -> dict[str, Array]:
+    """Field by field, the arrays of equal dataclass instances stacked along a new first axis."""
     names = vars(records[0])
     xp = namespace(next(iter(names.values())))
-    return {name: xp.stack([getattr(record, name) for record in records], axis=axis) for name in names}
+    return {name: xp.stack([getattr(record, name) for record in records]) for name in names}
 
 
 def to_numpy(array: Array) -> numpy.ndarray:

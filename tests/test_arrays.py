@@ -100,7 +100,7 @@ def test_cupy_is_taken_where_it_has_a_device(name, monkeypatch):
 @pytest.mark.parametrize("cupy", WITHOUT_GPU.values(), ids=WITHOUT_GPU)
 def test_auto_is_numpy_where_cupy_has_no_device(cupy, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    assert array_library("auto") is array_library() is numpy
+    assert array_library("auto") is numpy
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,6 @@ def test_stack_puts_a_new_axis_before_every_field(xp):
     assert all(isinstance(array, type(xp.zeros(1))) for array in stacked.values())
     assert to_list(stacked["prices"]) == [[[0.0, 1.0]], [[1.0, 1.0]], [[2.0, 1.0]]]
     assert to_list(stacked["time"]) == [[0.0], [10.0], [20.0]]
-    assert to_list(stack(records, axis=1)["time"]) == [[0.0, 10.0, 20.0]]
 
 
 @pytest.mark.parametrize("xp", [numpy, array_api_strict], ids=["numpy", "strict"])

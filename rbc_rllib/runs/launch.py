@@ -162,7 +162,7 @@ def _restored_tuner(folder: Path, remote: Remote | None) -> tune.Tuner:
     )
 
 
-def _new_tuner(sweep: Sweep, folder: Path, remote: Remote | None = None) -> tune.Tuner:
+def _new_tuner(sweep: Sweep, folder: Path, remote: Remote | None) -> tune.Tuner:
     parts = tune_parts(sweep)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(describe_sweep(sweep), folder / SWEEP_FILE)

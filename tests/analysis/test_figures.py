@@ -151,15 +151,16 @@ def test_stage_boundaries_are_marked_where_the_stage_changes(tmp_path: Path, ax:
     trials = load_trials(tmp_path)
     expected = [(1_600.0, STAGES[0][1]), (32_000.0, STAGES[1][1]), (64_000.0, STAGES[2][1])]
     assert stage_starts(trials[0]) == expected
-    stage_lines(trials, ax)
+    stage_lines(trials, ax, {stage: stage.upper() for _, stage in expected})
     assert [line.get_xdata()[0] for line in ax.get_lines()] == [steps for steps, _ in expected]
-    assert [text.get_text().strip() for text in ax.texts] == [stage for _, stage in expected]
+    assert [text.get_text().strip() for text in ax.texts] == [stage.upper() for _, stage in expected]
 
 
 def test_treatments_that_enter_other_stages_at_the_same_time_share_a_line(tmp_path: Path, ax: Axes) -> None:
     write_trial(tmp_path, "full", 0, LIVING)
-    write_trial(tmp_path, "taxed", 0, LIVING, stages=(*STAGES[:2], (0.4, "firms learn")))
-    stage_lines(load_trials(tmp_path), ax)
+    others = (*STAGES[:2], (0.4, "firms learn"))
+    write_trial(tmp_path, "taxed", 0, LIVING, stages=others)
+    stage_lines(load_trials(tmp_path), ax, {stage: stage for _, stage in (*STAGES, *others)})
     assert len(ax.get_lines()) == 3
     assert ax.texts[-1].get_text().strip() == "everyone learns / firms learn"
 

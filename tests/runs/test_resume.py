@@ -96,7 +96,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def finished(tmp_path_factory, ray_on_this_machine) -> Path:
     """The folder of a run, where an earlier one had died before Tune's first snapshot."""
     folder = tmp_path_factory.mktemp("results") / "searched"
-    launch._new_tuner(searched([SHORT.replace(seed=5)], num_samples=2), folder)
+    launch._new_tuner(searched([SHORT.replace(seed=5)], num_samples=2), folder, remote=None)
     assert (folder / SWEEP_FILE).is_file()
     with pytest.raises(ConfigError, match=r"--resume .* there is no run to resume; leave --resume out to start one"):
         run(searched(), folder, resume=True)

@@ -136,7 +136,7 @@ def test_a_sweep_that_was_started_before_there_were_searches_can_be_resumed():
 @pytest.mark.parametrize("kind", ["asha", "population"])
 def test_the_state_that_is_saved_with_a_run_is_that_of_its_scheduler(kind, tmp_path):
     """Also once both were restored from what Tune writes when a run starts."""
-    launch._new_tuner(sweep(kind), tmp_path / kind)
+    launch._new_tuner(sweep(kind), tmp_path / kind, remote=None)
     restored = tune.Tuner.restore(str(tmp_path / kind), trainable=Trial)._local_tuner
     (remembered,) = [each for each in restored._run_config.callbacks if isinstance(each, Remembered)]
     assert remembered.scheduler is restored._tune_config.scheduler

@@ -38,7 +38,7 @@ def drawn(sweep: Sweep, times: int = 1) -> list[dict]:
 def tuner_of(sweep: Sweep, folder: Path, monkeypatch) -> SimpleNamespace:
     """The very settings with which a run is started."""
     monkeypatch.setattr(launch.tune, "Tuner", lambda trainable, **settings: SimpleNamespace(**settings))
-    return launch._new_tuner(sweep, folder)
+    return launch._new_tuner(sweep, folder, remote=None)
 
 
 def trials_of(tuner: SimpleNamespace) -> list[Trial]:
