@@ -1,4 +1,4 @@
-"""Tax plans compared: by the followers of a run, by followers retrained for each plan, and when a plan is broken.
+"""Tax plans compared: by the followers of a run, and by followers retrained for each plan.
 
 A plan is announced before the first quarter: one income and one corporate rate for all quarters after the first, or a
 pair for each of them. Followers (consumers and firms) answer it. Welfare is the planner's, a quarter, of the whole

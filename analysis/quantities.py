@@ -52,7 +52,7 @@ MORE_QUANTITIES = (
     Quantity("gini_consumption", "Gini of consumption", "0: all get the same", "z.2f"),
     Quantity("firm_debt", "firm debt", "money a firm, last quarter", "z,.0f"),
 )
-"""Those that only an evaluation prints."""
+"""Those that the comparison of treatments leaves out; an evaluation prints all."""
 
 BY_NAME = {quantity.name: quantity for quantity in (*QUANTITIES, *MORE_QUANTITIES)}
 

@@ -1,4 +1,4 @@
-"""Residuals of the economy's accounts: zero in every quarter, up to rounding. Used by tests and by metrics."""
+"""Residuals of the economy's accounts: zero in every quarter, up to rounding. Used by tests and by reports."""
 
 from rbc_rllib.arrays import Array, namespace
 from rbc_rllib.economy.parameters import EconomyParameters

@@ -121,8 +121,8 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
             for name, group in policies.items()
         },
     )
-    # RLlib's finite checks cost two device synchronisations for each parameter and step; `NumericsError` checks
-    # losses and gradient norms once an update instead.
+    # RLlib's finite checks cost two device synchronisations for each parameter and step; `EconomyPPO` checks
+    # losses and weights once an update instead.
     config.torch_skip_nan_gradients = True
     if callbacks:
         config.callbacks(callbacks_class=callbacks)
