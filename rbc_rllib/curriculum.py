@@ -90,18 +90,17 @@ class Curriculum(Settings):
 
     def fits(self, params: EconomyParameters) -> None:
         """Raise `ConfigError` where a value is not on the economy's menus or a final range leaves choices out."""
-        pairs = []
-        if self.annealed_ranges:
-            pairs += [("starting_price", "price_choices"), ("starting_wage", "wage_choices")]
-            for key, menu in (("final_price_range", "price_choices"), ("final_wage_range", "wage_choices")):
-                (low, high), choices = getattr(self, key), getattr(params, menu)
-                if low > choices[0] or high < choices[-1]:
-                    rule = f"the range must end as wide as the menu economy.{menu}, {choices[0]} to {choices[-1]}"
-                    raise ConfigError(key, (low, high), rule, "widen it")
-        for key, menu in pairs:
-            value, choices = getattr(self, key), getattr(params, menu)
-            if not any(abs(value - choice) <= TOLERANCE for choice in choices):
-                raise ConfigError(key, value, f"it must be on the menu economy.{menu} = {choices}", "take one of those")
+        if not self.annealed_ranges:
+            return
+        for name in ("price", "wage"):
+            menu, choices = f"economy.{name}_choices", getattr(params, f"{name}_choices")
+            start, (low, high) = getattr(self, f"starting_{name}"), getattr(self, f"final_{name}_range")
+            if low > choices[0] or high < choices[-1]:
+                rule = f"the range must end as wide as the menu {menu}, {choices[0]} to {choices[-1]}"
+                raise ConfigError(f"final_{name}_range", (low, high), rule, "widen it")
+            if not any(abs(start - choice) <= TOLERANCE for choice in choices):
+                rule = f"it must be on the menu {menu} = {choices}"
+                raise ConfigError(f"starting_{name}", start, rule, "take one of those")
 
     def progress(self, env_steps: int) -> float:
         """Share of the training that is over, at most 1."""
