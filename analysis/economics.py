@@ -98,7 +98,7 @@ def lorenz_panel(rollouts: Mapping[str, Sequence[Rollout]], ax: Axes, kind: str)
 
 def incidence_panel(rollouts: Mapping[str, Sequence[Rollout]], ax: Axes) -> Axes:
     """Transfers less income tax of each consumer against its disutility of labor, mean over quarters and seeds."""
-    xlabel = "disutility of labor, utility an hour (low: productive)"
+    xlabel = "disutility of labor, utility per two hours (low: productive)"
     tidy(ax, "Who gains from taxes", "transfers less income tax, money a quarter", xlabel)
     for name, color in colors(list(rollouts)).items():
         nets = [(d["outcome/transfer"][..., None] - d["outcome/income_tax"]).mean((0, 1)) for d in rollouts[name]]
