@@ -185,7 +185,12 @@ def _status(trial: Path) -> str | None:
     path = trial.parent / "trials.parquet"
     if not path.is_file():
         return None
-    return pandas.read_parquet(path, columns=["trial", "status"]).set_index("trial")["status"].get(trial.name)
+    try:
+        rows = pandas.read_parquet(path, columns=["trial", "status"])
+    except ValueError as error:
+        rule = f"it must be a complete Parquet file ({error})"
+        raise ConfigError(str(path), path.name, rule, "remove it, the sweep's --resume writes it anew") from None
+    return rows.set_index("trial")["status"].get(trial.name)
 
 
 def _read_progress(path: Path) -> pandas.DataFrame:
@@ -196,6 +201,9 @@ def _read_progress(path: Path) -> pandas.DataFrame:
         return column in PROGRESS_COLUMNS or column.startswith(PROGRESS_PREFIXES)
 
     progress = pandas.read_csv(path, usecols=wanted)
+    if "env_steps" not in progress:
+        rule = "its first line must name the columns, env_steps among them"
+        raise ConfigError(str(path), [*progress], rule, "remove it to read the rest")
     # A run that went on from a checkpoint wrote the iterations after that checkpoint twice.
     return progress.drop_duplicates("training_iteration", keep="last").reset_index(drop=True)
 

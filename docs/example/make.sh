@@ -12,11 +12,16 @@ export OMP_NUM_THREADS=1
 results="${1:-results}"
 planners=("$results/tax_baselines" "$results/total_welfare")
 
-# begin FOLDER COMMAND...: the command, or the rest of it where FOLDER of the results is there already
+# begin FOLDER COMMAND...: the command, or the rest of it where FOLDER of the results holds what it can go on from
 begin() {
   local folder="$1"
   shift
-  if [ -e "$results/$folder" ]; then set -- "$@" --resume; fi
+  for state in "$results/$folder"/{experiment_state*,last_snapshot.zip,plan_search.json}; do
+    if [ -e "$state" ]; then
+      set -- "$@" --resume
+      break
+    fi
+  done
   "$@" --results "$results"
 }
 

@@ -72,6 +72,18 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         load_trials(tmp_path)
 
 
+def test_tables_that_are_none_are_named(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path, "full", 0, LIVING)
+    (folder / "error.txt").write_text("NumericsError: price is NaN\n")
+    (tmp_path / "trials.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(ConfigError, match=r"trials\.parquet.*complete Parquet file.*--resume writes it anew"):
+        load_trials(tmp_path)
+    (tmp_path / "trials.parquet").unlink()
+    (folder / "progress.csv").write_text("0.5,0.25\n1.0,0.5\n")
+    with pytest.raises(ConfigError, match=r"progress\.csv.*env_steps among them"):
+        load_trials(tmp_path)
+
+
 def test_trials_of_one_treatment_differ_in_their_seed_and_resources_only(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_trial(tmp_path, "full", seed, LIVING)
