@@ -23,26 +23,26 @@ def gains_figure(solution: Solution, params: EconomyParameters) -> Figure:
 
 def draw_firms(gain: Gain, params: EconomyParameters, ax: Axes) -> None:
     """Each firm's gain against its labor elasticity, a colour for each initial capital."""
-    tidy(ax, "Gain of each firm alone", "% of the firms' mean absolute reward")
+    tidy(ax, "Gain of each firm alone", "% of the firms' mean absolute reward", "labor elasticity of output")
     elasticities, capital = params.labor_elasticities, params.initial_capital
     for kind, color in colors(sorted(set(capital))).items():
         own = [k for k, each in enumerate(capital) if each == kind]
         _points(gain, own, [elasticities[k] for k in own], ax, color, f"initial capital {kind:,.0f}")
-    ax.set_xlabel("labor elasticity of output", fontsize=9.5)
     ax.legend(frameon=False, fontsize=8.5)
 
 
 def draw_consumers(gain: Gain, params: EconomyParameters, ax: Axes) -> None:
     """Each consumer's gain against its disutility of labor."""
-    tidy(ax, "Gain of each consumer alone", "% of the consumers' mean absolute reward")
+    xlabel = "disutility of labor, utility per two hours"
+    tidy(ax, "Gain of each consumer alone", "% of the consumers' mean absolute reward", xlabel)
     disutilities = labor_disutilities(params)
     _points(gain, list(range(len(disutilities))), list(disutilities), ax, COLORS[0])
-    ax.set_xlabel("disutility of labor, utility per two hours", fontsize=9.5)
 
 
 def draw_curves(solution: Solution, ax: Axes) -> None:
     """The gain of every deviator on validation episodes against the iterations that it has learned."""
-    tidy(ax, "Gain against length of training", "% of the group's mean absolute reward")
+    xlabel = "iterations of the deviator's training"
+    tidy(ax, "Gain against length of training", "% of the group's mean absolute reward", xlabel)
     lines = [(gain, start) for gain in solution.gains if gain.size for start in gain.curve]
     shown = {f"{gain.deviator} from {start}": (gain, start) for gain, start in lines}
     for name, color in colors(list(shown)).items():
@@ -52,7 +52,6 @@ def draw_curves(solution: Solution, ax: Axes) -> None:
         ax.plot([0, *lengths], [0.0, *percent] if start == "frozen" else [float("nan"), *percent], color=color)
         ax.plot(lengths, percent, "o", color=color, markersize=4, label=name.removesuffix(" from frozen"))
     ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.set_xlabel("iterations of the deviator's training", fontsize=9.5)
     if shown:
         ax.legend(frameon=False, fontsize=8.5)
 

@@ -122,10 +122,7 @@ def living_table(solutions: Sequence[Solutions]) -> str:
     lines = [["treatment", "seeds", "dead", *(BY_NAME[name].title for name in REWARDS), "alive after"]]
     for each in solutions:
         rewards = [each.reward(name) for name in REWARDS]
-        texts = [
-            BY_NAME[name].text(own.mean, own.low, own.high) if own.count else "-"
-            for name, own in zip(REWARDS, rewards, strict=True)
-        ]
+        texts = [BY_NAME[name].of(own) if own.count else "-" for name, own in zip(REWARDS, rewards, strict=True)]
         after = bounded(each.alive_after, "{:.0%}".format) if each.living else "-"
         lines.append(
             [each.name, str(len(each.trials)), bounded(each.dead_share, "{:.0%}".format), *texts, after],
@@ -181,18 +178,17 @@ def solutions_text(solutions: Sequence[Solutions]) -> str:
 
 def draw_rewards(solutions: Sequence[Solutions], ax: Axes) -> None:
     """Consumer reward of every seed, a cross where its economy is dead."""
-    tidy(ax, "Consumer reward", "")
+    tidy(ax, "Consumer reward", "", BY_NAME["consumer_reward"].unit)
     for place, each in enumerate(solutions):
         for trial in each.trials:
             dead = trial not in each.living
             at = indicator(trial, "consumer_reward")
             ax.plot(at, place, "x" if dead else "o", color=COLORS[1] if dead else COLORS[0], alpha=0.7, markersize=6)
-    ax.set_xlabel(BY_NAME["consumer_reward"].unit, fontsize=9.5)
 
 
 def draw_gains(solutions: Sequence[Solutions], ax: Axes) -> None:
     """The gain of each kind of follower, mean over seeds and interval."""
-    tidy(ax, "What leaving gains", "")
+    tidy(ax, "What leaving gains", "", "% of the group's mean absolute reward")
     palette = colors(list(FOLLOWERS))
     for number, (deviator, words) in enumerate(FOLLOWERS.items()):
         places, shift = [], 0.16 * (number - 1.5)
@@ -205,7 +201,6 @@ def draw_gains(solutions: Sequence[Solutions], ax: Axes) -> None:
         if places:
             ax.plot([], [], "o", color=palette[deviator], label=words)
             ax.legend(frameon=False, fontsize=8.5)
-    ax.set_xlabel("% of the group's mean absolute reward", fontsize=9.5)
 
 
 def solutions_figure(solutions: Sequence[Solutions]) -> Figure:

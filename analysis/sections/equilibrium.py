@@ -118,13 +118,13 @@ def _number(each: Interval | float | None) -> float:
 
 def over_training(answers: Sequence[Answer], ax: Axes) -> Axes:
     """Epsilon of each run against the env steps of its checkpoints."""
-    tidy(ax, "Largest gain over training", "% of the group's mean absolute reward")
+    xlabel = "env steps (economy-quarters)"
+    tidy(ax, "Largest gain over training", "% of the group's mean absolute reward", xlabel)
     palette = colors([answer.label for answer in answers])
     for answer in answers:
         known = [each for each in answer.solutions if each.epsilon is not None]
         ax.plot(*_curve(known), color=palette[answer.label], marker="o", markersize=4, label=answer.label)
     ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.set_xlabel("env steps (economy-quarters)", fontsize=9.5)
     ax.legend(frameon=False, fontsize=8.5)
     return ax
 
