@@ -11,14 +11,15 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 
 PYTHON = r"""#!/usr/bin/env bash
-# Notes its arguments, and leaves the folder that the command would.
+# Notes its arguments, and leaves what the command would that another one goes on from.
 echo "$*" >> called
 run="${3#results/}"
 folder="results/${2#rbc_rllib.}-${run/\//-}"
 case "$2" in
-  rbc_rllib.sweep) mkdir -p "results/$3" ;;
-  rbc_rllib.tax_map) mkdir -p "$folder" && touch "$folder"/tax_map.{md,png} ;;
-  rbc_rllib.best_response | rbc_rllib.plan_search) mkdir -p "$folder" ;;
+  rbc_rllib.sweep) mkdir -p "results/$3" && touch "results/$3"/experiment_state-{1,2}.json ;;
+  rbc_rllib.tax_map) mkdir -p "$folder" && touch "$folder"/{tax_map.{md,png},last_snapshot.zip} ;;
+  rbc_rllib.best_response) mkdir -p "$folder" && touch "$folder/experiment_state-1.json" ;;
+  rbc_rllib.plan_search) mkdir -p "$folder" && touch "$folder/plan_search.json" ;;
 esac
 """
 
@@ -44,7 +45,9 @@ def make(tmp_path):
     return run
 
 
-def test_the_script_begins_a_study_and_goes_on_with_it(make):
+def test_the_script_begins_a_study_and_goes_on_with_it(make, tmp_path):
+    for killed in ("tax_baselines", "plan_search-tax_baselines-schedule_seed1"):  # before there was anything to resume
+        (tmp_path / "results" / killed).mkdir(parents=True)
     begun, again = make(), make()
     modules = [command[1] for command in begun]
     assert all(find_spec(module) for module in modules)

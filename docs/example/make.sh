@@ -39,7 +39,7 @@ for command in tax_map plan_search; do
     python -m "rbc_rllib.$command" "$results/tax_baselines/schedule_seed0"
 done
 for run in schedule_seed{1,2,3,4} constant_seed{0,1,2,3,4}; do
-  if [ ! -e "$results/plan_search-tax_baselines-$run" ]; then
+  if [ ! -e "$results/plan_search-tax_baselines-$run/plan_search.json" ]; then
     python -m rbc_rllib.plan_search "$results/tax_baselines/$run" --no-retraining --results "$results"
   fi
 done
