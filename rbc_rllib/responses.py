@@ -25,7 +25,7 @@ from rbc_rllib.files import write_json
 from rbc_rllib.leaving import Leaving
 from rbc_rllib.play.spaces import agent_names
 from rbc_rllib.settings import ConfigError
-from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, policies_hash, training_state
+from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, policies_hash, training_state, weights_hash
 from rbc_rllib.training.deviations import Asked, Choice, FrozenGame, Response, final_game, gains_of
 
 Member = tuple[Path, ExperimentConfig]
@@ -48,6 +48,7 @@ def learned_by(members: list[Member], asked: Asked) -> list[Learned]:
     Raises `ConfigError` where a member has left other policies than those that are asked about.
     """
     found = []
+    left = {policy: weights_hash(module.get_state()) for policy, module in asked.frozen.networks.items()}
     for path, experiment in members:
         assert experiment.deviation is not None
         start = experiment.deviation.start_name
@@ -57,7 +58,7 @@ def learned_by(members: list[Member], asked: Asked) -> list[Learned]:
                 continue
             networks = load_networks(checkpoint, experiment)
             for policy in experiment.frozen_policies:
-                if policies_hash({policy: networks[policy]}) != policies_hash({policy: asked.frozen.networks[policy]}):
+                if weights_hash(networks[policy].get_state()) != left[policy]:
                     rule = f"it was learned against another {policy} policy than {asked.frozen.checkpoint} holds now"
                     raise ConfigError("best response", str(path), rule, "ask anew, with another --results")
             response = asked.response(f"from {start}, after {iterations} iterations", networks)

@@ -2,9 +2,8 @@
 
 The whole curriculum, each part of it left out, and none of it; with little entropy in the end, or from the first step,
 the whole against none; and the whole against none in economies that are harder to bring to life. Plans settle in all of
-them. `curriculum_ablation_discretion` asks the same where the planner
-chooses as it goes. One seed after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons;
-`python -m analysis.solutions` tabulates it.
+them. `curriculum_ablation_discretion` asks the same where the planner chooses as it goes. One seed after the other with
+`--at-once 2`, so that an interrupted sweep holds whole comparisons; `python -m analysis.solutions` tabulates it.
 """
 
 from typing import Any
