@@ -11,7 +11,8 @@
 Freezes everybody else at a checkpoint of the run and trains the deviator from there, with the trainer, masks, penalties
 and learning settings of the run in the last stage of its curriculum, but with half its learning rates and an entropy
 bonus that falls to 0; one Tune trial for each checkpoint, deviator, start and seed. `--everyone` asks every agent of a
-group alone, in one training: in each economy of a batch others of them deviate, by a network that sees who it is.
+group alone, in one training with four times the epochs: in each economy of a batch others of them deviate, by a network
+that sees who it is.
 Agents that deviate `--together` are a cartel: each is rewarded with their mean. The best of what was learned is chosen
 on validation episodes, frozen policies and best responses are then judged on the same held-out episodes. Prints a table
 with what it says in words, and writes `best_response.json` (every agent by name), `best_response.md` and
@@ -39,7 +40,7 @@ from rbc_rllib.runs.launch import RunOptions, can_resume, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
 from rbc_rllib.settings import ConfigError, at_least_one, refused
 from rbc_rllib.training.checkpoints import check_fit, checkpoints_in, newest_checkpoint
-from rbc_rllib.training.deviations import final_game
+from rbc_rllib.training.deviations import deviators_game, final_game
 from rbc_rllib.training.rllib_internals import quiet
 
 DEFAULT_SEEDS = 5
@@ -83,11 +84,10 @@ def best_responses(
     steps = iterations * final_game(experiment, checkpoints[0]).with_values(values).env_steps_per_iteration
     return Sweep(
         tuple(
-            final_game(experiment, checkpoint, iterations, plan_is_open=deviator == "planner")
+            deviators_game(experiment, deviation, iterations)
             .replace(
                 name="-".join([_short(deviator), checkpoint.name, *_unusual(deviation)]),
                 seed=seed,
-                deviation=deviation,
                 evaluation_episodes=episodes,
                 # So many are kept: how the gain grows with the length of the training, and the best of them.
                 iterations_per_checkpoint=-(-iterations // KEPT_CHECKPOINTS),

@@ -26,7 +26,7 @@ from rbc_rllib.leaving import Leaving
 from rbc_rllib.play.spaces import agent_names
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, policies_hash, training_state, weights_hash
-from rbc_rllib.training.deviations import Asked, Choice, FrozenGame, Response, final_game, gains_of
+from rbc_rllib.training.deviations import Asked, Choice, FrozenGame, Response, deviators_game, gains_of
 
 Member = tuple[Path, ExperimentConfig]
 
@@ -137,7 +137,7 @@ def judge(folder: Path, finished: list[Path]) -> str:
         "iterations": first.num_iterations,
         "seeds": sorted({experiment.seed for _, experiment in trials}),
         "starts": sorted({own.deviation.start_name for _, own in trials if own.deviation}),
-        "set": settings_of(first),
+        "set": {key: value for _, own in trials for key, value in settings_of(own).items()},
         "unit": "reward a quarter and agent",
         "solutions": [solution.record() for solution in solutions],
     }
@@ -158,17 +158,16 @@ def judge(folder: Path, finished: list[Path]) -> str:
     return text
 
 
-def settings_of(deviating: ExperimentConfig) -> dict[str, Any]:
+def settings_of(asked: ExperimentConfig) -> dict[str, Any]:
     """What was set of how a deviator learns, by dotted key."""
-    deviation = deviating.deviation
+    deviation = asked.deviation
     assert deviation is not None
-    checkpoint, plan_is_open = Path(deviation.checkpoint), deviation.deviator == "planner"
-    left = ExperimentConfig.of_trial(checkpoint.parent)
-    usual = final_game(left, checkpoint, deviating.num_iterations, plan_is_open).with_values(
-        {"curriculum.total_env_steps": deviating.curriculum.total_env_steps}
+    left = ExperimentConfig.of_trial(Path(deviation.checkpoint).parent)
+    usual = deviators_game(left, deviation, asked.num_iterations).with_values(
+        {"curriculum.total_env_steps": asked.curriculum.total_env_steps}
     )
     unset, found = (
-        flat_settings(each.model_dump(mode="json", include={"learning", "curriculum"})) for each in (usual, deviating)
+        flat_settings(each.model_dump(mode="json", include={"learning", "curriculum"})) for each in (usual, asked)
     )
     return {key: value for key, value in found.items() if value != unset.get(key)}
 

@@ -28,7 +28,7 @@ from rbc_rllib.training.checkpoints import (
     weights_hash,
 )
 from rbc_rllib.training.config import algorithm_config
-from rbc_rllib.training.deviations import Asked, FrozenGame, final_game
+from rbc_rllib.training.deviations import Asked, FrozenGame, deviators_game
 from rbc_rllib.training.metric_keys import ECONOMY, LEARNING, PENALTY_INCREASE
 from rbc_rllib.training.rllib_internals import follow_learning_rates
 
@@ -168,8 +168,8 @@ class Trial(EconomyPPO):
         with TemporaryDirectory() as folder:
             left, learned = Path(folder, "left"), Path(folder, "learned")
             self._describe(left)
-            deviating = final_game(self.experiment, left, iterations).replace(
-                deviation=Deviation(checkpoint=str(left), deviator=ASKED),
+            deviation = Deviation(checkpoint=str(left), deviator=ASKED)
+            deviating = deviators_game(self.experiment, deviation, iterations).replace(
                 resources=Resources(torch_threads=own.torch_threads) if others else own,
             )
             deviator = Trial({"experiment": deviating.model_dump(mode="json")}, **self._of_tune)

@@ -24,6 +24,8 @@ DEVIATORS_ENTROPY = dict.fromkeys(GROUPS, 0.005)
 """Coefficient with which a deviator starts: little, as it wants its gain, but enough to look around."""
 DEVIATORS_LEARNING_RATE = 0.5
 """Share of the run's own learning rates: steps as large as at its start would first undo what was learned."""
+EPOCHS_OF_THE_FEW = 4
+"""Times the run's own epochs where each agent deviates alone: each does so in few of a batch's economies."""
 PLAN_IS_SETTLED = {"plan_settling_start": 0.0, "plan_settling_end": 0.0}
 TEMPERATURES = (0.5, 1e-4)
 """At which a frozen policy is asked what it gains by acting with less noise; the last one is next to none."""
@@ -75,6 +77,14 @@ def final_game(
             cooling_end=1.0,
         ),
     )
+
+
+def deviators_game(experiment: ExperimentConfig, deviation: Deviation, iterations: int) -> ExperimentConfig:
+    """In which those who leave a run of `experiment` learn for `iterations`: its `final_game`, with more epochs where
+    each agent leaves alone."""
+    game = final_game(experiment, Path(deviation.checkpoint), iterations, plan_is_open=deviation.deviator == "planner")
+    epochs = game.learning.num_epochs * (EPOCHS_OF_THE_FEW if deviation.each else 1)
+    return game.replace(deviation=deviation, learning=game.learning.replace(num_epochs=epochs))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from rbc_rllib.play.modules import untrained_modules
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import few_of, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
-from rbc_rllib.responses import Learned, curve, in_words, judge
+from rbc_rllib.responses import Learned, curve, in_words, judge, settings_of
 from rbc_rllib.runs.launch import Run
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import TrainingState, describe, load_networks
@@ -130,6 +130,20 @@ def test_others_deviate_in_every_economy_until_all_have(group, size, few):
     assert own[DEVIATOR].shape == (24, few)
     assert set(own[DEVIATOR].flatten().tolist()) == set(range(size))
     assert torch.equal(torch.cat([own[DEVIATOR], own[group]], 1).sort(1).values, torch.arange(size).expand(24, -1))
+
+
+def test_where_each_leaves_alone_a_batch_is_learned_from_more_often(tmp_path):
+    """Each has few of its economies; whoever sets how often is told so in what is written."""
+    run = untrained(SMALL, tmp_path / "run")
+    names, checkpoints = ["firm", "firm_1", "firm_0+firm_1", "each_firm", "each_consumer"], find_checkpoints(run)
+    sweep = best_responses(run, names, checkpoints, seeds=1, iterations=1)
+    own = SMALL.learning.num_epochs
+    assert [each.learning.num_epochs for each in sweep.experiments] == [own, own, own, 4 * own, 4 * own]
+    assert [settings_of(each) for each in sweep.experiments] == [{}] * 5
+    values = {"learning.num_epochs": own}
+    as_often = best_responses(run, names, checkpoints, seeds=1, iterations=1, values=values)
+    assert {each.learning.num_epochs for each in as_often.experiments} == {own}
+    assert [settings_of(each) for each in as_often.experiments] == [{}, {}, {}, values, values]
 
 
 def test_everybody_gets_equally_many_turns_from_several_runners(tmp_path, monkeypatch):
