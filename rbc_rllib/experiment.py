@@ -85,10 +85,12 @@ class Refinement(Settings):
     # From that share of training on, batches and minibatches are so many times as large, and as many times rarer.
     batch_growth: PositiveInt = 1
     batch_growth_from: float = Field(0.6, ge=0, le=1)
-    # Best responses, one of which acts for its agents in this share of a batch's economies, while all others there act
-    # by, and learn, the policies of their groups (policy-space response oracles: Lanctot et al., 2017).
+    # Deviators, one of which acts for its agents in this share of a batch's economies from that share of training on,
+    # while all others there act by, and learn, the policies of their groups: best responses (policy-space response
+    # oracles: Lanctot et al., 2017), or agents who act at random (trembling hands: Selten, 1975).
     pool: tuple[PoolMember, ...] = ()
     pool_share: float = Field(0.25, gt=0, le=0.5)
+    pool_from: float = Field(0.0, ge=0, le=1)
 
     def own_advantages(self, progress: float) -> bool:
         """Whether each firm's advantages are standardised by themselves at this share of training."""

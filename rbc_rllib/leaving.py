@@ -88,6 +88,6 @@ class Deviation(Leaving):
 
 
 class PoolMember(Leaving):
-    """What a deviator has learned, for others to meet."""
+    """Somebody for others to meet: a deviator with what it has learned, or one whose hand trembles."""
 
-    checkpoint: Folder  # of the deviation, in which it learned
+    checkpoint: Folder | None = None  # of the deviation, in which it learned; None: it takes any choice, all alike

@@ -66,8 +66,9 @@ def next_policies(
         deviation=None,
         start=str(newest_checkpoint(newest)),
         refinement=refinement.replace(
-            pool=pool,
+            pool=(*refinement.pool, *pool),
             pool_share=refinement.pool_share if share is None else share,
+            pool_from=0.0,
             own_advantages_from=None if refinement.own_advantages_from is None else 0.0,
             batch_growth_from=0.0,
         ),

@@ -16,6 +16,7 @@ COLD: dict[str, Any] = {"curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS,
 AVERAGED: dict[str, Any] = {"refinement.weight_average": 0.99}
 MAGNET: dict[str, Any] = {"refinement.magnet_coeff": 0.05}
 LARGE_BATCHES: dict[str, Any] = {"refinement.batch_growth": 4}
+TREMBLING: dict[str, Any] = {"refinement.pool": [{"deviator": "each_firm"}], "refinement.pool_from": 0.5}
 TREATMENTS: dict[str, dict[str, Any]] = {
     "default": {},
     "not_cooled": {"curriculum.cooled_entropy_coeff": None},
@@ -25,6 +26,7 @@ TREATMENTS: dict[str, dict[str, Any]] = {
     "own_advantages": {"refinement.own_advantages_from": 0.6},
     "magnet": MAGNET,
     "large_batches": LARGE_BATCHES,
+    "trembling": TREMBLING,
     "averaged_and_cooler_consumers": {**AVERAGED, "curriculum.cooled_entropy_coeff.consumer": 0.01},
     "averaged_and_cold": {**AVERAGED, **COLD},
     "averaged_magnet_and_cold": {**AVERAGED, **MAGNET, **COLD},

@@ -1,4 +1,4 @@
-"""A pool of best responses: in some economies of a batch one of them acts for the agents for whom it was learned."""
+"""A pool of deviators: in some economies of a batch one of them acts for its agents."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,14 +8,13 @@ from torch import Tensor
 
 from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.leaving import PoolMember
-from rbc_rllib.play.modules import GroupModule
-from rbc_rllib.play.seats import NOBODY, Network, Seat, few_of, in_every_economy
+from rbc_rllib.play.seats import NOBODY, Actor, Seat, few_of, in_every_economy
 from rbc_rllib.play.vector_economy import VectorEconomy
 
 
 def meet_pool(
     seats: Sequence[Seat],
-    pool: Sequence[tuple[PoolMember, GroupModule]],
+    pool: Sequence[tuple[PoolMember, Actor]],
     share: float,
     economy: VectorEconomy,
     generator: torch.Generator,
@@ -34,7 +33,7 @@ def meet_pool(
     drawn, turns = draw(len(pool)), draw(2**31)[:, None]
     staying = {who.group: in_every_economy(range(sizes[who.group]), num_envs).clone() for who, _ in pool}
     joined = []
-    for number, (who, module) in enumerate(pool):
+    for number, (who, actor) in enumerate(pool):
         size, here = sizes[who.group], met & (drawn == number)
         agents = in_every_economy(who.agents or range(size), num_envs)
         if who.each:
@@ -42,5 +41,5 @@ def meet_pool(
         if here.any():
             staying[who.group][here] = staying[who.group][here].scatter(1, agents[here], NOBODY)
             agents = torch.where(here[:, None], agents, NOBODY)
-            joined.append(Seat(f"pool_{number}", who.group, Network(module), agents))
+            joined.append(Seat(f"pool_{number}", who.group, actor, agents))
     return [*(replace(seat, agents=staying.get(seat.group, seat.agents)) for seat in seats), *joined]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.economy.actions import group_sizes
+from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.distribution import FORBIDDEN, MultiHeadCategorical
@@ -118,15 +118,18 @@ class Certain:
 
 
 @dataclass(frozen=True)
-class DrawnTaxes:
-    """A planner who draws from all allowed rates, each pair as likely as any other."""
+class AtRandom:
+    """Who takes every choice that is allowed as often as any other, whatever there is to see."""
+
+    head_sizes: tuple[int, ...]
 
     def act(self, seen: Seen, uniforms: Tensor) -> Certain:
-        """A pair of rates in each economy; whoever sees it, nobody learns to draw."""
-        forbidden = seen.observations["action_mask"] == 0
-        logits = torch.where(forbidden, FORBIDDEN, torch.zeros(forbidden.shape, device=forbidden.device))
-        chosen = MultiHeadCategorical(logits[:, None], (logits.shape[-1],))
-        return Certain(chosen.sample(uniforms=uniforms))
+        """A choice for every agent; nobody learns to draw."""
+        private, mask = seen.observations["private"], seen.observations.get("action_mask")
+        logits = private.new_zeros((*private.shape[:2], sum(self.head_sizes)))
+        if mask is not None:
+            logits = logits.masked_fill(mask[:, None] == 0, FORBIDDEN)
+        return Certain(MultiHeadCategorical(logits, self.head_sizes).sample(uniforms=uniforms))
 
 
 def seats_of(
@@ -154,7 +157,7 @@ def seats_of(
             coalition = policy == DEVIATOR and bool(deviation and deviation.agents)
             seats.append(Seat(policy, group, Network(modules[policy], greedy), agents, pooled=coalition))
     if experiment.planner.chooses and not experiment.planner.learns:
-        seats.append(Seat("drawn_taxes", "planner", DrawnTaxes()))
+        seats.append(Seat("drawn_taxes", "planner", AtRandom(head_sizes(experiment.economy)["planner"])))
     return seats
 
 

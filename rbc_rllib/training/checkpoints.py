@@ -121,12 +121,11 @@ def initial_weights(experiment: ExperimentConfig) -> Weights:
     return {policy: modules[start][experiment.policies[policy]].get_state() for policy, start in starts.items()}
 
 
-def pool_networks(experiment: ExperimentConfig) -> list[GroupModule]:
-    """The network of each member of the pool, frozen, on the CPU; raises `ConfigError` where one does not fit."""
-    refinement = experiment.refinement
-    alone = experiment.replace(refinement=refinement.replace(pool=()), start=None)
-    deviations = [Deviation(checkpoint=each.checkpoint, deviator=each.deviator) for each in refinement.pool]
-    return [load_networks(Path(d.checkpoint), alone.replace(deviation=d))[d.policy] for d in deviations]
+def member_network(checkpoint: str, deviator: str, experiment: ExperimentConfig) -> GroupModule:
+    """By which a member of the pool acts, frozen, on the CPU; raises `ConfigError` where it does not fit."""
+    alone = experiment.replace(refinement=experiment.refinement.replace(pool=()), start=None)
+    deviation = Deviation(checkpoint=checkpoint, deviator=deviator)
+    return load_networks(Path(checkpoint), alone.replace(deviation=deviation))[deviation.policy]
 
 
 def network_file(checkpoint: Path, policy: str) -> Path:

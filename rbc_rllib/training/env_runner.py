@@ -27,18 +27,19 @@ from ray.rllib.utils.metrics import (
 )
 
 from rbc_rllib.arrays import array_library, pull_floats, stack
-from rbc_rllib.economy.actions import group_sizes
+from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.economy.indicators import episode_indicators
+from rbc_rllib.leaving import PoolMember
 from rbc_rllib.play.env import RBCEnv
 from rbc_rllib.play.numerics import check_trajectory
 from rbc_rllib.play.pool import meet_pool
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import stream_seed
 from rbc_rllib.play.rollout import Rollout, play
-from rbc_rllib.play.seats import Seat, seats_of
+from rbc_rllib.play.seats import Actor, AtRandom, Network, Seat, seats_of
 from rbc_rllib.play.spaces import group_spaces
 from rbc_rllib.training.batch import batch_of
-from rbc_rllib.training.checkpoints import pool_networks, weights_hash
+from rbc_rllib.training.checkpoints import member_network, weights_hash
 from rbc_rllib.training.metric_keys import ECONOMY
 from rbc_rllib.training.rllib_internals import MultiAgentBatch
 
@@ -98,8 +99,12 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         spec = self.config.get_multi_rl_module_spec(spaces=self.get_spaces(), inference_only=False)
         self.module = spec.build()
         self.module.foreach_module(lambda _, module: module.to(self._device).eval())
-        networks = [network.to(self._device) for network in pool_networks(self.experiment)]
-        self.pool = list(zip(self.experiment.refinement.pool, networks, strict=True))
+        self.pool = [(member, self._actor(member)) for member in self.experiment.refinement.pool]
+
+    def _actor(self, member: PoolMember) -> Actor:
+        if member.checkpoint is None:
+            return AtRandom(head_sizes(self.experiment.economy)[member.group])
+        return Network(member_network(member.checkpoint, member.deviator, self.experiment).to(self._device))
 
     def get_spaces(self) -> dict[str, Any]:
         """The spaces of one agent of each policy."""
@@ -151,7 +156,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         frozen, refinement = self.experiment.frozen_policies, self.experiment.refinement
         remote = self.worker_index > 0 or self.config.num_learners > 0
         progress = self.experiment.curriculum.progress(env_steps or 0)
-        pool = self.pool if env_steps is not None else []  # which is for training alone
+        # For training alone, and from its time on.
+        pool = self.pool if env_steps is not None and progress >= refinement.pool_from else []
         rollouts = -(-wanted // per_rollout) * refinement.batches(progress)
         earlier_runners = max(self.worker_index - 1, 0)
         played = (env_steps or 0) // economy.params.episode_length + earlier_runners * rollouts * economy.num_envs

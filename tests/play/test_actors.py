@@ -13,7 +13,7 @@ from rbc_rllib.economy.actions import allowed_actions
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.rollout import Rollout, play
-from rbc_rllib.play.seats import Certain, DrawnTaxes, Network, NetworkChoice, Seat, Seen, others, seats_of
+from rbc_rllib.play.seats import AtRandom, Certain, Network, NetworkChoice, Seat, Seen, others, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
 from tests.play.networks import build_modules, group_seats
 from tests.play.seating import (
@@ -190,7 +190,7 @@ def test_an_experiment_whose_taxes_are_drawn_seats_who_draws_them():
     modules = build_modules(SMALL, planner=planner)
     seats = seats_of(ExperimentConfig(economy=SMALL, planner=planner), modules, economy)
     assert [(seat.policy, seat.group) for seat in seats][2:] == [("drawn_taxes", "planner")]
-    assert isinstance(seats[-1].actor, DrawnTaxes)
+    assert isinstance(seats[-1].actor, AtRandom)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_drawn_taxes_are_any_of_those_allowed_and_each_pair_as_likely_as_any_oth
     """Choice 6 i + c is income 20% i, corporate 20% c."""
     economies, mask = 20_000, torch.from_numpy(allowed_actions(SMALL, ranges)["planner"]).expand(20_000, -1)
     uniforms = torch.rand((1, economies, 1), generator=torch.Generator().manual_seed(3))
-    choice = DrawnTaxes().act(Seen(0, {"private": torch.ones(economies, 1, 1), "action_mask": mask}), uniforms)
+    choice = AtRandom((36,)).act(Seen(0, {"private": torch.ones(economies, 1, 1), "action_mask": mask}), uniforms)
     assert choice.actions.shape == (economies, 1)
     shares = numpy.bincount(choice.actions[:, 0], minlength=36) / economies
     assert shares.nonzero()[0].tolist() == allowed

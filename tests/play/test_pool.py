@@ -1,14 +1,15 @@
 """A pool that is met in some economies: its members sit for their own agents there, and nothing that they do counts."""
 
+from collections import Counter
+
 import pytest
 import torch
 
-from rbc_rllib.economy import Planner
+from rbc_rllib.economy import ActionRanges, Planner
 from rbc_rllib.leaving import PoolMember
-from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.pool import meet_pool
 from rbc_rllib.play.rollout import play
-from rbc_rllib.play.seats import NOBODY
+from rbc_rllib.play.seats import NOBODY, AtRandom, Network
 from rbc_rllib.play.vector_economy import VectorEconomy
 from tests.play.networks import build_modules, group_seats
 from tests.play.seating import SMALL, chosen_firm_actions
@@ -17,12 +18,12 @@ NUM_ENVS = 8
 HIGHEST = 29  # of prices and wages
 
 
-def member(deviator: str, choice: int = 0) -> tuple[PoolMember, GroupModule]:
+def member(deviator: str, choice: int = 0) -> tuple[PoolMember, Network]:
     """One that takes this choice of its first head, whatever it sees."""
     who = PoolMember(checkpoint="somewhere", deviator=deviator)
     module = build_modules(SMALL)[who.group]
     module.policy_head.bias.data[choice] = 1e6
-    return who, module
+    return who, Network(module)
 
 
 def seated(*pool, share=0.5, seed=0):
@@ -67,6 +68,24 @@ def test_every_member_and_every_agent_has_its_turn_and_the_same_seed_gives_the_s
     assert all(torch.equal(a.agents, b.agents) for a, b in zip(one, other, strict=True) if a.agents is not None)
 
 
+def test_a_trembling_hand_takes_any_choice_that_is_allowed():
+    economy, generator = VectorEconomy(SMALL, NUM_ENVS), torch.Generator().manual_seed(0)
+    economy.restrict(ActionRanges(price=(1000.0, 2500.0)))
+    who = PoolMember(deviator="each_firm")
+    seats = meet_pool(group_seats(build_modules(SMALL)), [(who, AtRandom((30,)))], 0.5, economy, generator)
+    (own,) = [seat.agents for seat in seats if seat.policy == "pool_0"]
+    taken = Counter[int]()
+    for _ in range(200):
+        chosen = torch.as_tensor(chosen_firm_actions(play(economy, seats, generator)))
+        for e, k in enumerate(own[:, 0].tolist()):
+            if k != NOBODY:
+                taken.update(chosen[e][:, k].tolist())
+    assert set(taken) == set(range(10, 30))  # of six prices the upper four, with each of five wages
+    drawn = sum(taken.values())
+    for count in taken.values():
+        assert count / drawn == pytest.approx(1 / 20, abs=5 * (0.05 * 0.95 / drawn) ** 0.5)
+
+
 def test_consumers_who_learn_are_drawn_among_those_who_stay():
     economy, seats, generator = seated(member("consumer_0+consumer_1+consumer_2"))
     rollout = play(economy, seats, generator, recorded=["consumer"], trained_consumers=2)
@@ -82,7 +101,7 @@ def test_a_plan_is_announced_by_whoever_sits_for_the_planner():
     other = build_modules(SMALL, planner=planner)["planner"]
     for table in (other.income, other.corporate):
         table.data[:, -1] = 1e6
-    pool = [(PoolMember(checkpoint="somewhere", deviator="planner"), other)]
+    pool = [(PoolMember(checkpoint="somewhere", deviator="planner"), Network(other))]
     seats = meet_pool(group_seats(modules), pool, 0.5, economy, generator)
     rollout = play(economy, seats, generator, recorded=["planner"])
     rates = rollout.states[-1].corporate_tax_rate

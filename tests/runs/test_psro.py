@@ -43,17 +43,20 @@ def test_policies_go_on_in_the_game_in_which_training_ended(small_run, tmp_path)
     assert going_on.start == str(checkpoint)
     assert [member.deviator for member in going_on.refinement.pool] == ["each_firm"]
     assert going_on.economy == asked.economy
-    assert going_on.learning == asked.learning
+    assert going_on.learning == asked.learning.replace(num_epochs=original.learning.num_epochs)
     assert going_on.num_iterations == 3
     first, last = going_on.curriculum.at(0), original.curriculum.final()
     assert first.entropy_coeff == going_on.curriculum.final().entropy_coeff == last.entropy_coeff
     assert first.trainable_groups == last.trainable_groups
     # What refines policies late in the run does so in all of a round.
-    late = {"refinement": {"own_advantages_from": 0.6, "batch_growth": 4}}
+    trembling = {"pool": [{"deviator": "each_consumer"}], "pool_from": 0.5, "pool_share": 0.5}
+    late = {"refinement": {"own_advantages_from": 0.6, "batch_growth": 4, **trembling}}
     refined = untrained(original.with_values(late), tmp_path / "refined")
     refinement = next_policies(refined, refined, pool, iterations=3).refinement
     assert refinement.own_advantages(0.0)
     assert refinement.batches(0.0) == 4
+    assert [member.deviator for member in refinement.pool] == ["each_consumer", "each_firm"]
+    assert (refinement.pool_from, refinement.pool_share) == (0.0, 0.5)
     assert not going_on.refinement.own_advantages(1.0)
     # Whoever leaves these policies meets them alone.
     again = final_game(going_on, checkpoint)

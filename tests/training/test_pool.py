@@ -9,7 +9,7 @@ from rbc_rllib.leaving import PoolMember
 from rbc_rllib.play.rollout import Experience, Rollout
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.batch import batch_of, standardise
-from rbc_rllib.training.checkpoints import initial_weights, load_networks, pool_networks, weights_hash
+from rbc_rllib.training.checkpoints import initial_weights, load_networks, member_network, weights_hash
 from rbc_rllib.training.rllib_internals import Postprocessing
 from tests.runs.trials import trial_of, untrained
 from tests.small import SMALL, changed, weights
@@ -31,7 +31,7 @@ def meeting(tmp_path, ray_on_this_machine):
 
 
 def hashes_of(trial) -> list[str]:
-    return [weights_hash(network.get_state()) for _, network in trial.env_runner.pool]
+    return [weights_hash(actor.module.get_state()) for _, actor in trial.env_runner.pool]
 
 
 def test_policies_start_where_they_are_told_and_the_pool_stays_bit_by_bit(meeting, tmp_path):
@@ -39,7 +39,8 @@ def test_policies_start_where_they_are_told_and_the_pool_stays_bit_by_bit(meetin
     start = load_networks(tmp_path / "start" / "checkpoint_000000", meeting)
     before, pool = weights(trial), hashes_of(trial)
     assert not changed(before, {policy: module.get_state() for policy, module in start.items()})
-    assert pool == [weights_hash(network.get_state()) for network in pool_networks(meeting)]
+    networks = [member_network(each.checkpoint, each.deviator, meeting) for each in meeting.refinement.pool]
+    assert pool == [weights_hash(network.get_state()) for network in networks]
     for _ in range(2):
         trial.train()
     assert changed(before, weights(trial)) == {"consumer", "firm", "planner"}
@@ -115,6 +116,22 @@ def test_a_firm_that_is_away_everywhere_has_no_advantage_of_its_own():
         np.testing.assert_allclose(found[here, firm].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_hands_tremble_from_their_time_on():
+    values = {"refinement.pool": [{"deviator": "each_firm"}], "refinement.pool_share": 0.5, "refinement.pool_from": 0.4}
+    trial = trial_of(EVERYONE.with_values(values))
+    learns = []
+    for share in (0.3, 0.5):
+        (batch,) = trial.env_runner.sample(env_steps=round(share * EVERYONE.curriculum.total_env_steps))
+        learns.append(batch.policy_batches["firm"].get(Columns.LOSS_MASK))
+    trial.stop()
+    before, after = learns
+    firms, trembling = EVERYONE.economy.num_firms, EVERYONE.learning.economies_per_update // 2
+    assert before is None
+    assert (~after).any(0).sum() > 1  # not always the same firm
+    assert (~after).sum().item() == trembling * EVERYONE.economy.episode_length
+    assert after.shape[1] == firms
+
+
 def test_runners_in_other_processes_meet_the_pool(meeting):
     trial = trial_of(meeting.with_values({"resources.num_env_runners": 2}))
     before = weights(trial)
@@ -125,9 +142,10 @@ def test_runners_in_other_processes_meet_the_pool(meeting):
 
 def test_a_member_of_another_economy_is_refused(meeting, tmp_path):
     wider = meeting.with_values({"learning.hidden_sizes": (16, 16)})
-    for find in (pool_networks, initial_weights):
+    member = wider.refinement.pool[0]
+    for find in (lambda: member_network(member.checkpoint, member.deviator, wider), lambda: initial_weights(wider)):
         with pytest.raises(ConfigError, match="has other layers"):
-            find(wider)
+            find()
 
 
 @pytest.mark.parametrize(
