@@ -15,6 +15,7 @@ MODES = ("schedule", "constant", "discretion")
 COLD: dict[str, Any] = {"curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS, 0.005)}
 AVERAGED: dict[str, Any] = {"refinement.weight_average": 0.99}
 MAGNET: dict[str, Any] = {"refinement.magnet_coeff": 0.05}
+OWN_ADVANTAGES: dict[str, Any] = {"refinement.own_advantages_from": 0.6}
 LARGE_BATCHES: dict[str, Any] = {"refinement.batch_growth": 4}
 TREMBLING: dict[str, Any] = {"refinement.pool": [{"deviator": "each_firm"}], "refinement.pool_from": 0.5}
 TREATMENTS: dict[str, dict[str, Any]] = {
@@ -23,7 +24,7 @@ TREATMENTS: dict[str, dict[str, Any]] = {
     "cold": COLD,
     "cold_and_longer": {**COLD, "curriculum.total_env_steps": 720_000},
     "averaged": AVERAGED,
-    "own_advantages": {"refinement.own_advantages_from": 0.6},
+    "own_advantages": OWN_ADVANTAGES,
     "magnet": MAGNET,
     "large_batches": LARGE_BATCHES,
     "trembling": TREMBLING,
@@ -31,6 +32,8 @@ TREATMENTS: dict[str, dict[str, Any]] = {
     "averaged_and_cold": {**AVERAGED, **COLD},
     "averaged_magnet_and_cold": {**AVERAGED, **MAGNET, **COLD},
     "large_batches_and_cold": {**LARGE_BATCHES, **COLD},
+    "trembling_and_cold": {**TREMBLING, **COLD},
+    "trembling_own_advantages_and_cold": {**TREMBLING, **OWN_ADVANTAGES, **COLD},
 }
 
 SWEEP = Sweep(
