@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import COLORS, colors, new_figure, save, tidy
+from analysis.figures import COLORS, colors, legend_below, new_figure, save, tidy
 from analysis.followers import FOLLOWERS, follower_gains, how_asked
 from analysis.gains import Gain
 from analysis.intervals import CONFIDENCE, Interval, bounded, proportion_interval, t_interval
@@ -200,7 +200,6 @@ def draw_gains(solutions: Sequence[Solutions], ax: Axes) -> None:
                     ax.plot([gain.low, gain.high], [place + shift] * 2, color=palette[deviator], linewidth=1.5)
         if places:
             ax.plot([], [], "o", color=palette[deviator], label=words)
-            ax.legend(frameon=False, fontsize=8.5)
 
 
 def solutions_figure(solutions: Sequence[Solutions]) -> Figure:
@@ -215,6 +214,8 @@ def solutions_figure(solutions: Sequence[Solutions]) -> Figure:
         ax.tick_params(labelleft=ax is axes[0])
     axes[0].set_yticks(range(len(solutions)), [each.name for each in solutions])
     axes[0].set_ylim(len(solutions) - 0.5, -0.5)
+    if asked:
+        legend_below(figure, axes[-1].get_legend_handles_labels()[0], fontsize=9)
     return figure
 
 
