@@ -13,7 +13,7 @@ class Interruption(tune.Callback):
     """Catches Ctrl-C while it is entered."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = self._told = False
         self._saved: set[str] = set()
 
     def __enter__(self) -> None:
@@ -26,8 +26,7 @@ class Interruption(tune.Callback):
     def _request(self, *_: Any) -> None:
         if self.requested:
             raise KeyboardInterrupt
-        self.requested = True
-        print("\nInterrupted: saving a checkpoint of every running trial (Ctrl-C again stops at once) ...", flush=True)
+        self.requested = True  # and not a word: Python forbids a handler to print where it interrupts a print
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict, **_: Any) -> None:
         """Ask for a checkpoint, beside those that the trial itself asks for."""
@@ -39,9 +38,14 @@ class Interruption(tune.Callback):
             self._saved.add(trial.trial_id)
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """End the run when all running trials are saved."""
+        """Say that it was asked for, and end the run when all running trials are saved."""
         if not self.requested:
             return
+        if not self._told:
+            print(
+                "\nInterrupted: saving a checkpoint of every running trial (Ctrl-C again stops at once) ...", flush=True
+            )
+            self._told = True
         running = {trial.trial_id for trial in trials if trial.status == "RUNNING"}
         if running <= self._saved:
             end_tune_gracefully()

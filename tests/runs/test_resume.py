@@ -309,18 +309,22 @@ def test_what_another_user_wrote_is_resumed_only_where_that_is_trusted(finished,
         run(searched(num_samples=3), finished, resume=True, options=launch.RunOptions(trust=True))
 
 
-def test_an_interrupted_run_ends_when_every_running_trial_is_saved_or_at_once_when_it_is_told_again(monkeypatch):
+def test_an_interrupted_run_ends_when_every_running_trial_is_saved_or_at_once_when_it_is_told_again(
+    monkeypatch, capsys
+):
     ended, interruption = [], Interruption()
     monkeypatch.setattr("rbc_rllib.runs.interruption.end_tune_gracefully", lambda: ended.append(True))
     trials = [SimpleNamespace(trial_id=str(number), status="RUNNING") for number in range(2)]
     trials.append(SimpleNamespace(trial_id="2", status="PENDING"))
     interruption.on_step_end(0, trials)
     interruption._request()
+    assert capsys.readouterr().out == ""  # a handler that prints fails where it interrupts a print
     for trial in trials[:2]:
         assert ended == []
         interruption.on_trial_save(0, trials, trial)
         interruption.on_step_end(0, trials)
     assert ended == [True]
+    assert capsys.readouterr().out.count("Interrupted: saving a checkpoint") == 1
     with pytest.raises(KeyboardInterrupt):
         interruption._request()
 
