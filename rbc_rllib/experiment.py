@@ -96,6 +96,10 @@ class Refinement(Settings):
         """Whether each firm's advantages are standardised by themselves at this share of training."""
         return self.own_advantages_from is not None and progress >= self.own_advantages_from
 
+    def meets_pool(self, progress: float) -> bool:
+        """Whether there is a pool that is met at this share of training."""
+        return bool(self.pool) and progress >= self.pool_from
+
     def batches(self, progress: float) -> int:
         """How many times as large as at the start batches are."""
         return self.batch_growth if progress >= self.batch_growth_from else 1

@@ -156,8 +156,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         frozen, refinement = self.experiment.frozen_policies, self.experiment.refinement
         remote = self.worker_index > 0 or self.config.num_learners > 0
         progress = self.experiment.curriculum.progress(env_steps or 0)
-        # For training alone, and from its time on.
-        pool = self.pool if env_steps is not None and progress >= refinement.pool_from else []
+        meets_pool = env_steps is not None and refinement.meets_pool(progress)  # which is for training alone
         rollouts = -(-wanted // per_rollout) * refinement.batches(progress)
         earlier_runners = max(self.worker_index - 1, 0)
         played = (env_steps or 0) // economy.params.episode_length + earlier_runners * rollouts * economy.num_envs
@@ -167,7 +166,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             seats = self.seats(greedy, played + rollout_number * economy.num_envs)
             rollout = play(
                 economy,
-                meet_pool(seats, pool, refinement.pool_share, economy, self._generator) if pool else seats,
+                meet_pool(seats, self.pool, refinement.pool_share, economy, self._generator) if meets_pool else seats,
                 self._generator,
                 recorded=[policy for policy in self.experiment.policies if policy not in frozen],
                 trained_consumers=self.experiment.learning.trained_consumers,
