@@ -163,9 +163,9 @@ def test_a_trial_that_loses_a_process_ends_with_the_numbers_of_one_that_does_not
     sweep, output = disturbed
     check_same_results(sweep, undisturbed, [trial])
     assert table(sweep)[trial]["failures"] == 1
-    (line,) = [line for line in output.splitlines() if line.startswith(f"{trial} failed and goes on from ")]
-    assert line.startswith(f"{trial} failed and goes on from checkpoint_000000 (2 more retries): ")
-    assert DEATHS[trial] in line
+    told = re.findall(rf"{trial} failed and goes on from .*", output)  # Ray may print into the line before it
+    assert len(told) == 1, output
+    assert told[0].startswith(f"{trial} failed and goes on from checkpoint_000000 (2 more retries): {DEATHS[trial]}")
 
 
 def test_a_trial_that_meets_nan_is_tried_three_times_more_and_the_others_go_on(disturbed):
