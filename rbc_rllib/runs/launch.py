@@ -19,7 +19,7 @@ from rbc_rllib.runs.interruption import Interruption
 from rbc_rllib.runs.live_table import LiveTable
 from rbc_rllib.runs.progress import ConfigFile, ProgressFile, ProgressLines
 from rbc_rllib.runs.remote import Remote, Sending
-from rbc_rllib.runs.resources import check_cluster
+from rbc_rllib.runs.resources import check_address, check_cluster
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.runs.searches import tune_parts
 from rbc_rllib.runs.snapshots import COPY, SnapshotCopy, check_own, mend
@@ -203,4 +203,6 @@ def _start_ray() -> None:
     paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {"env_vars": {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}}
     in_cluster = "RAY_ADDRESS" in os.environ
+    if in_cluster:
+        check_address(os.environ["RAY_ADDRESS"])
     ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=None if in_cluster else environment)

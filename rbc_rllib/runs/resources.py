@@ -1,5 +1,10 @@
-"""Whether a cluster can ever run a trial: a request that no node satisfies waits for ever, in silence."""
+"""Whether a cluster is there, and can ever run a trial: Ray waits in silence for one that is not or cannot.
 
+An address at which nobody answers is tried for minutes, and a request that no node satisfies waits for ever.
+"""
+
+import re
+import socket
 from collections.abc import Mapping, Sequence
 
 import ray
@@ -9,6 +14,18 @@ from rbc_rllib.runs.trial import Trial
 from rbc_rllib.settings import ConfigError
 
 Amounts = Mapping[str, float]
+
+
+def check_address(address: str) -> None:
+    """Raise `ConfigError` where `address` is a host and a port at which nobody answers within five seconds."""
+    if not (parts := re.fullmatch(r"(\[.+\]|[^:]+):(\d+)", address)):
+        return  # `auto`, or a kind of address that Ray knows
+    try:
+        socket.create_connection((parts[1].strip("[]"), int(parts[2])), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        rule = f"no cluster answers there ({error})"
+        fix = "start one with `ray start --head`, or unset it to use this machine alone"
+        raise ConfigError("RAY_ADDRESS", address, rule, fix) from error
 
 
 def check_cluster(sweep: Sweep) -> None:
