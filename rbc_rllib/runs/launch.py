@@ -202,7 +202,7 @@ def _start_ray() -> None:
     # Workers import this project from where the driver does.
     paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {"env_vars": {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}}
-    in_cluster = "RAY_ADDRESS" in os.environ
-    if in_cluster:
-        check_address(os.environ["RAY_ADDRESS"])
-    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=None if in_cluster else environment)
+    address = os.environ.get("RAY_ADDRESS")
+    if address is not None:
+        check_address(address)
+    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=environment if address is None else None)
