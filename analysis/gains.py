@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from analysis.intervals import BOOTSTRAP_SEED, Interval, bounded, crossed_interval
 from analysis.metrics import is_trivial
@@ -295,7 +295,7 @@ def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, g
         high *= 2
         if high > HIGHEST_FACTOR:
             return math.inf
-    return 100 * (optimize.brentq(lambda factor: enjoyed(factor) - wanted, 0.0, high, xtol=1e-9) - 1)
+    return 100 * (scipy.optimize.brentq(lambda factor: enjoyed(factor) - wanted, 0.0, high, xtol=1e-9) - 1)
 
 
 def _free_of_rounding(differences: np.ndarray, size: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from math import nan
 from typing import Any, Self
 
 import numpy
-from scipy import stats
+import scipy
 
 from analysis.writing import number, plain
 
@@ -91,7 +91,8 @@ def t_interval(values: Sequence[float] | numpy.ndarray, confidence: float = CONF
     if values.size < 2 or numpy.isnan(values).any():
         return Interval(float(values.mean()) if values.size else nan, nan, nan, values.size)
     mean = float(values.mean())
-    half = float(stats.t.ppf((1 + confidence) / 2, values.size - 1) * values.std(ddof=1) / numpy.sqrt(values.size))
+    error = values.std(ddof=1) / numpy.sqrt(values.size)
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, values.size - 1) * error)
     return Interval(mean, mean - half, mean + half, values.size)
 
 
@@ -99,7 +100,7 @@ def proportion_interval(hits: int, count: int) -> Interval:
     """The share of `hits` among `count` trials and its Wilson (1927) score interval; no bounds for none."""
     if not count:
         return Interval(nan, nan, nan, 0)
-    bounds = stats.binomtest(hits, count).proportion_ci(CONFIDENCE, method="wilson")
+    bounds = scipy.stats.binomtest(hits, count).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(hits / count, float(bounds.low), float(bounds.high), count)
 
 
@@ -130,7 +131,7 @@ def crossed_interval(
         return picked.mean(-1).reshape(seed.shape[:-1])
 
     indices = (numpy.arange(episodes),) if seeds == 1 else (numpy.arange(episodes), numpy.arange(seeds))
-    bounds = stats.bootstrap(
+    bounds = scipy.stats.bootstrap(
         indices,
         mean_of,
         n_resamples=resamples,

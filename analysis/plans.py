@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from analysis.figures import COLORS, GREY, new_figure, tidy
 from analysis.intervals import CONFIDENCE, Interval, bounded, t_interval
@@ -153,7 +153,7 @@ class PlanSearch:
         pairs = numpy.array([(frozen[name], each.mean.mean) for name, each in self.retrained.items()]).reshape(-1, 2)
         if len(pairs) < 3 or (numpy.ptp(pairs, axis=0) == 0).any():
             return None
-        return float(stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+        return float(scipy.stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 
     def record(self) -> dict[str, Any]:
         """For JSON; `of_record` reads it again."""

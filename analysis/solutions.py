@@ -79,10 +79,11 @@ class Solutions:
 
     @property
     def alive_after(self) -> Interval:
-        """The share of training after which the economies of the living were never trivial again, with the part of its
-        Student t interval that a share can have."""
+        """The env steps after which the economies of the living were never trivial again, with the part of its Student
+        t interval that lies within their training."""
         after = t_interval([alive_after(trial) for trial in self.living])
-        return replace(after, low=np.clip(after.low, 0, 1), high=np.clip(after.high, 0, 1))
+        longest = max((trial.env_steps for trial in self.living), default=0)
+        return replace(after, low=np.clip(after.low, 0, longest), high=np.clip(after.high, 0, longest))
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
@@ -100,12 +101,12 @@ class Solutions:
 
 
 def alive_after(trial: Trial) -> float:
-    """The share of its training after which a trial's economies were never trivial again; NaN where nobody knows."""
+    """The env steps after which a trial's economies were never trivial again; NaN where nobody knows."""
     steps, shares = trial.progress["env_steps"], trial.progress.get("economy/trivial_share")
     if shares is None or steps.empty:
         return math.nan
     dead = steps[shares >= TRIVIAL_FROM]
-    return float(dead.max() / steps.max()) if len(dead) else 0.0
+    return float(dead.max()) if len(dead) else 0.0
 
 
 def solutions_of(trials: Sequence[Trial]) -> list[Solutions]:
@@ -119,11 +120,11 @@ def solutions_of(trials: Sequence[Trial]) -> list[Solutions]:
 
 def living_table(solutions: Sequence[Solutions]) -> str:
     """One row a treatment: how many seeds died, what the living earn, and when they came alive."""
-    lines = [["treatment", "seeds", "dead", *(BY_NAME[name].title for name in REWARDS), "alive after"]]
+    lines = [["treatment", "seeds", "dead", *(BY_NAME[name].title for name in REWARDS), "alive after (env steps)"]]
     for each in solutions:
         rewards = [each.reward(name) for name in REWARDS]
         texts = [BY_NAME[name].of(own) if own.count else "-" for name, own in zip(REWARDS, rewards, strict=True)]
-        after = bounded(each.alive_after, "{:.0%}".format) if each.living else "-"
+        after = bounded(each.alive_after, "{:,.0f}".format) if each.living else "-"
         lines.append(
             [each.name, str(len(each.trials)), bounded(each.dead_share, "{:.0%}".format), *texts, after],
         )
@@ -160,8 +161,8 @@ def solutions_text(solutions: Sequence[Solutions]) -> str:
     parts = [
         living_table(solutions),
         f"Dead: trivial on held-out episodes, with the {CONFIDENCE:.0%} Wilson interval. Rewards are means over the"
-        f" living seeds with their {CONFIDENCE:.0%} Student t interval; alive after: the share of training after which"
-        " they were never trivial again.",
+        f" living seeds with their {CONFIDENCE:.0%} Student t interval; alive after: the env steps of training"
+        " after which they were never trivial again.",
     ]
     ways = sorted({str(how_asked(trial)) for each in solutions for trial in each.asked})
     if ways:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy
 import pandas
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter, StrMethodFormatter
 from matplotlib.typing import LineStyleType
-from scipy import stats
 
 from analysis.figures import GREY, colors, new_figure, tidy
 from analysis.intervals import CONFIDENCE
@@ -51,7 +51,7 @@ def interval_curve(trials: Sequence[Trial], indicator: str) -> pandas.DataFrame:
     each = {number: numpy.interp(steps, curve.index, curve) for number, curve in enumerate(curves)}
     smooth = pandas.DataFrame(each, index=steps).rolling(window, min_periods=1, center=True).mean()
     mean, count = smooth.mean(axis=1), len(curves)
-    half = smooth.std(axis=1) * stats.t.ppf((1 + CONFIDENCE) / 2, max(1, count - 1)) / numpy.sqrt(count)
+    half = smooth.std(axis=1) * scipy.stats.t.ppf((1 + CONFIDENCE) / 2, max(1, count - 1)) / numpy.sqrt(count)
     return pandas.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
 
 
