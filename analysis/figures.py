@@ -65,5 +65,9 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Writes `figure` as an image and returns where; folders are made as needed. The same figure, the same file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if layout := figure.get_layout_engine():  # once, where matplotlib would draw everything once more for it
+        figure.set_dpi(DPI)
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     figure.savefig(path, dpi=DPI, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
     return path

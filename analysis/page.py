@@ -125,7 +125,6 @@ def write_page(title: str, sections: Sequence[Section], folder: Path) -> Path:
         for part in section.parts:
             if isinstance(part, Picture):
                 image = save(part.figure, files / f"{part.name}.png")
-                part.figure.set_layout_engine("none")  # it is laid out
                 save(part.figure, files / f"{part.name}.pdf")
                 images[part.name] = base64.b64encode(image.read_bytes()).decode()
             elif isinstance(part, Table):

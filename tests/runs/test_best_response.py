@@ -211,15 +211,35 @@ def test_deviators_from_any_run_try_equally_hard(small_run):
 
 @pytest.mark.slow
 def test_the_command_trains_judges_and_writes(small_run, tmp_path):
-    arguments = ["--groups", "planner", "--together", "firm_2", "firm_0", "--seeds", "2"]
-    arguments += ["--iterations", "2", "--starts", "frozen", "scratch", "--set", "learning.num_epochs=1"]
-    arguments += ["--episodes", "16", "--results", str(tmp_path)]
+    arguments = ["--together", "firm_2", "firm_0", "--seeds", "1", "--starts", "frozen", "scratch"]
+    arguments += ["--iterations", "2", "--set", "learning.num_epochs=1", "--episodes", "16", "--results", str(tmp_path)]
     process = start("rbc_rllib.best_response", str(small_run), *arguments, **joined())
     output = finish(process, seconds=400)
     assert process.returncode == 0, output
     assert "gain at least" in output
     (folder,) = tmp_path.iterdir()
     record = json.loads((folder / "best_response.json").read_text())
+    assert [gain["deviator"] for gain in record["solutions"][0]["gains"]] == ["firm_0+firm_2"]
+    assert (folder / "best_response.png").stat().st_size > 10_000
+    own = [ExperimentConfig.from_json(path) for path in folder.glob("*/config.json")]
+    assert {each.deviation.start_name for each in own} == {"frozen", "scratch"}
+    assert [each.learning.num_epochs for each in own] == [1, 1]
+    again = judge(folder, [path.parent for path in folder.glob("*/config.json")])
+    assert again in output
+    assert json.loads((folder / "best_response.json").read_text()) == record
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_of_all_that_was_learned_the_best_of_each_seed_is_judged(small_run, tmp_path):
+    (checkpoint,), starts = find_checkpoints(small_run), find_starts(small_run, ["frozen", "scratch"])
+    sweep = best_responses(
+        *(small_run, ["planner", "firm_0+firm_2"], [checkpoint], 2, 2, 16),
+        starts=starts,
+        values={"learning.num_epochs": 1},
+    )
+    assert len(sweep.experiments) == 2 * 2 * 2
+    judge(tmp_path, [trained(each, tmp_path / f"{each.name}_seed{each.seed}", 2) for each in sweep.experiments])
+    record = json.loads((tmp_path / "best_response.json").read_text())
     (solution,) = record["solutions"]
     assert (record["seeds"], record["starts"]) == ([0, 1], ["frozen", "scratch"])
     assert record["set"] == {"learning.num_epochs": 1}
@@ -234,13 +254,6 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
         assert len(gain["chosen"]) == 2
         parts = gain["temperature"]["mean"] + gain["unconverged"]["mean"]
         assert parts == pytest.approx(gain["gain"]["mean"], rel=1e-6, abs=1e-9)
-    assert (folder / "best_response.png").stat().st_size > 10_000
-    own = [ExperimentConfig.from_json(path) for path in folder.glob("*/config.json")]
-    assert len(own) == 2 * 2 * 2
-    assert {each.learning.num_epochs for each in own} == {1}
-    again = judge(folder, [path.parent for path in folder.glob("*/config.json")])
-    assert again in output
-    assert json.loads((folder / "best_response.json").read_text()) == record
 
 
 @pytest.mark.slow

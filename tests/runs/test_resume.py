@@ -20,7 +20,7 @@ from rbc_rllib.runs.interruption import Interruption
 from rbc_rllib.runs.launch import SWEEP_FILE, run
 from rbc_rllib.runs.sameness import check_same, describe_sweep
 from rbc_rllib.settings import ConfigError
-from tests.runs.commands import REPOSITORY, finish, interrupt, rows, start
+from tests.runs.commands import REPOSITORY, finish, interrupt, joined, rows, start
 from tests.small import SMALL
 
 SHORT = SMALL.with_values({"curriculum.total_env_steps": 128})  # two iterations
@@ -287,7 +287,7 @@ def test_an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_numbers(r
     steps = int(rows(trial)[-1]["env_steps"])
     assert steps < 8000
 
-    process = start(*arguments, "--results", str(tmp_path / "cut"), "--resume")
+    process = start(*arguments, "--results", str(tmp_path / "cut"), "--resume", **joined())
     output = finish(process)
     assert process.returncode == 0, output
     resumed = {row["env_steps"]: row for row in rows(trial)}
