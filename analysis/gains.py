@@ -70,7 +70,7 @@ class Gain:
 
     @property
     def most(self) -> Interval:
-        """What an agent of those that deviate gains at most: where each does so alone, the one that gains most."""
+        """What the agent gains that gains most, where each deviates alone, and otherwise the gain."""
         return self.alone.most if self.alone else self.gain
 
     @property

@@ -10,7 +10,7 @@ earlier table there is replaced.
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,14 @@ class Solutions:
         """What a follower gains at least, in percent of its group's mean absolute reward; over the living."""
         return self._percent(deviator, lambda gain: gain.gain)
 
+    def asked(self, deviators: Collection[str] = FOLLOWERS) -> tuple[Trial, ...]:
+        """Of the living, those of whom the gain of any of these followers is known."""
+        return tuple(trial for trial in self.living if {*deviators} & {*follower_gains(trial)})
+
     @property
-    def asked(self) -> tuple[Trial, ...]:
-        """Of the living, those of whom any follower's gain is known."""
-        return tuple(trial for trial in self.living if follower_gains(trial))
+    def ways(self) -> list[str]:
+        """How their followers were asked, in words."""
+        return sorted({str(how_asked(trial)) for trial in self.asked()})
 
     def temperature(self, deviator: str) -> Interval | None:
         """What of that the frozen policies themselves gain with less noise."""
@@ -86,16 +90,20 @@ class Solutions:
         return replace(after, low=np.clip(after.low, 0, longest), high=np.clip(after.high, 0, longest))
 
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON; of each gain with the number of seeds that were asked."""
+        parts = {"gains": self.gain, "temperature": self.temperature, "largest": self.largest}
+        gains = {
+            f"{part}_percent": {name: own.record() | {"seeds": own.count} for name in FOLLOWERS if (own := of(name))}
+            for part, of in parts.items()
+        }
         return plain(
             {
                 "trials": len(self.trials),
                 "dead_share": self.dead_share.record(),
                 "alive_after": self.alive_after.record(),
                 **{name: self.reward(name).record() for name in REWARDS},
-                "gains_percent": {name: each.record() for name in FOLLOWERS if (each := self.gain(name))},
-                "temperature_percent": {name: each.record() for name in FOLLOWERS if (each := self.temperature(name))},
-                "largest_percent": {name: each.record() for name in FOLLOWERS if (each := self.largest(name))},
+                **gains,
+                "asked": self.ways,
             }
         )
 
@@ -132,27 +140,27 @@ def living_table(solutions: Sequence[Solutions]) -> str:
 
 
 def gains_table(solutions: Sequence[Solutions], group: str) -> str:
-    """One row a treatment some of whose followers were asked: what single ones of the group gain in the mean, what the
-    one gains that gains most, and what all together; each mean with what of it is temperature."""
+    """One row a treatment of which followers in the group were asked: what single ones gain in the mean, what the one
+    gains that gains most, and what all together; each mean with what of it is temperature. Empty where none were."""
     single, together = f"each_{group}", group
     head = ["seeds", FOLLOWERS[single], "temperature", "the largest", FOLLOWERS[together], "temperature"]
     lines = [
         [
             each.name,
-            str(len(each.asked)),
-            _percent(each.gain(single)),
-            _percent(each.temperature(single)),
-            _percent(each.largest(single)),
-            _percent(each.gain(together)),
-            _percent(each.temperature(together)),
+            str(len(asked)),
+            _text(each.gain(single)),
+            _text(each.temperature(single)),
+            _text(each.largest(single)),
+            _text(each.gain(together)),
+            _text(each.temperature(together)),
         ]
         for each in solutions
-        if each.asked
+        if (asked := each.asked((single, together)))
     ]
-    return markdown([["gains at least, %", *head], *lines])
+    return markdown([["gains at least, %", *head], *lines]) if lines else ""
 
 
-def _percent(gain: Interval | None) -> str:
+def _text(gain: Interval | None) -> str:
     return bounded(gain, "{:.1f}".format)
 
 
@@ -164,10 +172,10 @@ def solutions_text(solutions: Sequence[Solutions]) -> str:
         f" living seeds with their {CONFIDENCE:.0%} Student t interval; alive after: the env steps of training"
         " after which they were never trivial again.",
     ]
-    ways = sorted({str(how_asked(trial)) for each in solutions for trial in each.asked})
+    ways = sorted({way for each in solutions for way in each.ways})
     if ways:
         parts += [
-            *(gains_table(solutions, group) for group in ("firm", "consumer")),
+            *filter(None, (gains_table(solutions, group) for group in ("firm", "consumer"))),
             "Gains are lower bounds, of deviators who went on learning while all others stayed, in percent of the mean"
             " absolute reward of the group's agents; means over the living seeds that were asked, with their"
             f" {CONFIDENCE:.0%} Student t interval. The largest: of the agents asked alone, chosen on other episodes,"
@@ -205,7 +213,7 @@ def draw_gains(solutions: Sequence[Solutions], ax: Axes) -> None:
 
 def solutions_figure(solutions: Sequence[Solutions]) -> Figure:
     """Rewards, and where followers were asked gains beside them; a line a treatment."""
-    asked = any(each.asked for each in solutions)
+    asked = any(each.asked() for each in solutions)
     panels = [draw_rewards, draw_gains] if asked else [draw_rewards]
     figure = new_figure(12 if asked else 8, 1.6 + 0.4 * len(solutions))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

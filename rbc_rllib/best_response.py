@@ -6,7 +6,7 @@
     python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --individual firm_3 consumer_17
     python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --together firm_0 firm_5
     python -m rbc_rllib.best_response results/quickstart/commitment_seed0 --along-training
-    python -m rbc_rllib.best_response RUN --everyone firm --starts frozen scratch OTHER_RUN --set learning.num_epochs=4
+    python -m rbc_rllib.best_response RUN --everyone firm --starts frozen scratch OTHER_RUN --set learning.num_epochs=16
 
 Freezes everybody else at a checkpoint of the run and trains the deviator from there, with the trainer, masks, penalties
 and learning settings of the run in the last stage of its curriculum, but with half its learning rates and an entropy

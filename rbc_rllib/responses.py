@@ -186,8 +186,8 @@ def _judge_checkpoint(checkpoint: Path, members: list[Member]) -> Solution:
     return Solution(checkpoint.name, steps, policies, frozen.held_out.trivial_share, tuple(gains))
 
 
-def _order(deviator: str) -> tuple[int, list[int]]:
+def _order(deviator: str) -> tuple[int, int, tuple[int, ...]]:
     """Groups first, then agents by number, then those that deviate together."""
     who = Leaving(deviator=deviator)
     agents = who.agents or ()
-    return (GROUPS.index(who.group) + len(GROUPS) * (len(agents) + who.each), list(agents))
+    return len(agents) + who.each, GROUPS.index(who.group), agents

@@ -162,7 +162,7 @@ class Asked:
 
     def play(self, networks: Networks, stream: int = HELD_OUT, wanted: Collection[int] | None = None) -> np.ndarray:
         """`[episodes, K]` What the agents get that deviate by their policy in `networks`; where each does so alone, a
-        few at once as in training, and NaN for some of those who are not `wanted`."""
+        few at once, and NaN for some of those who are not `wanted`."""
         if not self.deviation.each:
             return self.rewards(self.frozen.play(self.deviating, networks, stream).rewards)
         names = agent_names(self.deviating.economy)[self.deviation.group]

@@ -51,8 +51,11 @@ def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, t
     text = capsys.readouterr().out
     assert "50% [9%, 91%]" in text
     record = json.loads((tmp_path / "out" / "solutions.json").read_text())
-    assert record["cooled"]["largest_percent"]["each_firm"]["mean"] == pytest.approx(3.0)
-    assert record["plain"]["gains_percent"] == {}
+    largest = record["cooled"]["largest_percent"]["each_firm"]
+    assert (largest["mean"], largest["seeds"]) == (pytest.approx(3.0), 2)
+    assert record["cooled"]["asked"] == ["75 iterations, 1 seed, 64 held-out episodes"]
+    assert (record["plain"]["gains_percent"], record["plain"]["asked"]) == ({}, [])
+    assert "all consumers together" not in text
     assert (tmp_path / "out" / "solutions.png").stat().st_size > 10_000
     firms = next(line for line in text.splitlines() if line.startswith("| cooled") and "4.2" in line)
     assert [cell.split()[0] for cell in firms.strip("| ").split("|")] == [
