@@ -1,4 +1,4 @@
-"""What brings learned policies closer to an equilibrium, with announced plans and with discretion: three seeds.
+"""What brings learned policies closer to an equilibrium, with announced plans and with discretion: five seeds.
 
 Each treatment changes one thing of how agents learn, or a few; followers are asked in the end what leaving would gain
 them. One seed after the other with `--at-once 2`, so that an interrupted sweep holds whole comparisons; `python -m
@@ -10,7 +10,7 @@ from typing import Any
 from rbc_rllib.economy import GROUPS, Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 
-SEEDS = (0, 1, 2)
+SEEDS = tuple(range(5))
 MODES = ("schedule", "constant", "discretion")
 COLD: dict[str, Any] = {"curriculum.cooled_entropy_coeff": dict.fromkeys(GROUPS, 0.005)}
 AVERAGED: dict[str, Any] = {"refinement.weight_average": 0.99}
