@@ -6,7 +6,7 @@ from math import nan
 from typing import Any, Self
 
 import numpy
-import scipy
+import scipy  # its parts are loaded when they are used, which takes a second
 
 from analysis.writing import number, plain
 

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.cluster import hierarchy
-from scipy.spatial import distance
 
 from analysis.figures import COLORS, colors, legend_below, new_figure, tidy
 from analysis.metrics import indicator, source, verdict
@@ -99,8 +98,8 @@ def kinds_of_solution(trials: Sequence[Trial]) -> list[list[Trial]]:
     values = values[:, spread > 0] / spread[spread > 0]
     if len(trials) < FEWEST or not values.shape[1] or not numpy.isfinite(values).all():
         return [list(trials)]
-    tree = hierarchy.linkage(values, "ward")
-    cuts = [hierarchy.fcluster(tree, count, "maxclust") for count in range(2, MOST_KINDS + 1)]
+    tree = scipy.cluster.hierarchy.linkage(values, "ward")
+    cuts = [scipy.cluster.hierarchy.fcluster(tree, count, "maxclust") for count in range(2, MOST_KINDS + 1)]
     labels = max(cuts, key=lambda cut: silhouette(values, cut))
     groups = [
         [trial for trial, own in zip(trials, labels, strict=True) if own == label] for label in {*labels.tolist()}
@@ -111,7 +110,7 @@ def kinds_of_solution(trials: Sequence[Trial]) -> list[list[Trial]]:
 def silhouette(values: numpy.ndarray, labels: numpy.ndarray) -> float:
     """Mean over points of (b - a) / max(a, b): a the mean distance to the others of its cluster, b to those of the
     nearest other one (Rousseeuw, 1987); 0 for a point that is alone."""
-    distances = distance.squareform(distance.pdist(values))
+    distances = scipy.spatial.distance.squareform(scipy.spatial.distance.pdist(values))
     scores = []
     for point, label in enumerate(labels):
         own = (labels == label) & (numpy.arange(len(labels)) != point)
