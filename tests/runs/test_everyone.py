@@ -43,7 +43,7 @@ def test_one_training_finds_the_exact_gain_of_every_agent(group, tmp_path):
     game = ALONE[group]
     run = trained(game, tmp_path / "runs" / "run")
     (checkpoint,) = find_checkpoints(run)
-    (asked,) = best_responses(run, [f"each_{group}"], [checkpoint], seeds=1, iterations=60, episodes=512).experiments
+    (asked,) = best_responses(run, [f"each_{group}"], [checkpoint], seeds=1, iterations=30, episodes=512).experiments
     learned = trained(asked, tmp_path / "responses" / "response")
     response = response_in(load_networks(learned / "checkpoint_000000", asked), f"{group}_0")
     judge(tmp_path, [learned])
