@@ -62,7 +62,10 @@ def colors(names: Sequence[Name]) -> dict[Name, str]:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Writes `figure` as an image and returns where; folders are made as needed. The same figure, the same file."""
+    """Writes `figure` as an image and returns where; folders are made as needed. The same figure, the same file.
+
+    It is laid out when it is first saved, and stays so.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if layout := figure.get_layout_engine():  # once, where matplotlib would draw everything once more for it

@@ -12,6 +12,7 @@ import argparse
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,14 @@ class Solutions:
         """What a follower gains at least, in percent of its group's mean absolute reward; over the living."""
         return self._percent(deviator, lambda gain: gain.gain)
 
+    @cached_property
+    def answers(self) -> list[tuple[Trial, dict[str, Gain]]]:
+        """The living, each with its followers' gains by deviator, which are read once."""
+        return [(trial, follower_gains(trial)) for trial in self.living]
+
     def asked(self, deviators: Collection[str] = FOLLOWERS) -> tuple[Trial, ...]:
         """Of the living, those of whom the gain of any of these followers is known."""
-        return tuple(trial for trial in self.living if {*deviators} & {*follower_gains(trial)})
+        return tuple(trial for trial, gains in self.answers if {*deviators} & {*gains})
 
     @property
     def ways(self) -> list[str]:
@@ -77,7 +83,7 @@ class Solutions:
         return self._percent(deviator, lambda gain: gain.most if gain.alone else None)
 
     def _percent(self, deviator: str, part: Callable[[Gain], Interval | None]) -> Interval | None:
-        gains = [gain for trial in self.living if (gain := follower_gains(trial).get(deviator))]
+        gains = [own[deviator] for _, own in self.answers if deviator in own]
         percents = [percent.mean for gain in gains if (own := part(gain)) and (percent := gain.percent(own))]
         return t_interval(percents) if percents else None
 

@@ -211,19 +211,23 @@ def test_deviators_from_any_run_try_equally_hard(small_run):
 
 @pytest.mark.slow
 def test_the_command_trains_judges_and_writes(small_run, tmp_path):
-    arguments = ["--together", "firm_2", "firm_0", "--seeds", "1", "--starts", "frozen", "scratch"]
-    arguments += ["--iterations", "2", "--set", "learning.num_epochs=1", "--episodes", "16", "--results", str(tmp_path)]
+    arguments = ["--groups", "planner", "--together", "firm_2", "firm_0", "--seeds", "1"]
+    arguments += ["--iterations", "2", "--starts", "frozen", "scratch", "--set", "learning.num_epochs=1"]
+    arguments += ["--episodes", "16", "--results", str(tmp_path)]
     process = start("rbc_rllib.best_response", str(small_run), *arguments, **joined())
     output = finish(process, seconds=400)
     assert process.returncode == 0, output
     assert "gain at least" in output
     (folder,) = tmp_path.iterdir()
     record = json.loads((folder / "best_response.json").read_text())
-    assert [gain["deviator"] for gain in record["solutions"][0]["gains"]] == ["firm_0+firm_2"]
+    assert (record["seeds"], record["starts"]) == ([0], ["frozen", "scratch"])
+    assert record["set"] == {"learning.num_epochs": 1}
+    assert record["held_out_episodes"] == 16
+    assert [gain["deviator"] for gain in record["solutions"][0]["gains"]] == ["planner", "firm_0+firm_2"]
     assert (folder / "best_response.png").stat().st_size > 10_000
     own = [ExperimentConfig.from_json(path) for path in folder.glob("*/config.json")]
-    assert {each.deviation.start_name for each in own} == {"frozen", "scratch"}
-    assert [each.learning.num_epochs for each in own] == [1, 1]
+    assert len(own) == 2 * 2
+    assert {each.learning.num_epochs for each in own} == {1}
     again = judge(folder, [path.parent for path in folder.glob("*/config.json")])
     assert again in output
     assert json.loads((folder / "best_response.json").read_text()) == record

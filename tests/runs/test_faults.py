@@ -117,7 +117,7 @@ def disturbed(raylets, tmp_path_factory) -> tuple[Path, str]:
     """A sweep's folder, and what was printed: three trials lost a process each, and one meets NaN."""
     results = tmp_path_factory.mktemp("disturbed")
     kills = {"alone_seed0": ["trial", 5], "runners_seed0": ["runner", 5], "learners_seed0": ["learner", 5]}
-    status, output = raylets.sweep("deaths", results, faults=kills, judged=False)
+    status, output = raylets.sweep("deaths", results, faults=kills)
     assert status == 1, output
     return results / "deaths", output
 

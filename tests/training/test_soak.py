@@ -14,8 +14,7 @@ import resource
 from tests.runs.trials import trial_of
 from tests.small import SMALL
 
-short = {"learning.updates_per_iteration": 1, "learning.num_epochs": 1}  # it is iterations that could leave something
-trial = trial_of(SMALL.with_values({**short, "curriculum.total_env_steps": 32 * 800}))
+trial = trial_of(SMALL.with_values({"curriculum.total_env_steps": 64 * 800}))
 peaks = []
 for iterations in (200, 500):
     for _ in range(iterations):
