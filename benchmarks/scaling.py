@@ -111,23 +111,29 @@ def measure_processes(repeats: int) -> dict[str, float]:
     faster = {}
     with ray_of_our_own():
         for several, works in PROCESSES.items():
+            one = _on_its_cores(BASE | {"economies": ECONOMIES_OF_PROCESSES, several: 1})
             for scaling, work_of_two in (("", 1), ("_each", 2)):
-                one = BASE | {"economies": ECONOMIES_OF_PROCESSES, several: 1}
-                two = BASE | {"economies": ECONOMIES_OF_PROCESSES * work_of_two, several: 2}
-                for name, ratio in _in_turn([one, two], works, repeats).items():
+                two = _on_its_cores(BASE | {"economies": ECONOMIES_OF_PROCESSES * work_of_two, several: 2})
+                for name, ratio in _in_turn(one, two, works, repeats).items():
                     faster[f"two_{several}_{name}{scaling}"] = work_of_two * ratio
+                two.stop()
+            one.stop()
     return faster
 
 
-def _in_turn(points: list[Point], works: Works, repeats: int) -> dict[str, float]:
-    """Seconds that each of the `works` takes at the first of two points, divided by those at the second."""
-    algorithms = [build(_experiment(point)) for point in points]
-    for algorithm in algorithms:
-        algorithm.env_runner_group.foreach_env_runner(_to_its_core, local_env_runner=False)
-    measured = {name: [seconds_of(algorithm) for algorithm in algorithms] for name, seconds_of in works.items()}
-    rounds = [{name: _again(one) / _again(two) for name, (one, two) in measured.items()} for _ in range(repeats)]
-    for algorithm in algorithms:
-        algorithm.stop()
+def _on_its_cores(point: Point) -> Any:
+    """The algorithm of a point, each of its runners kept on a core of its own."""
+    algorithm = build(_experiment(point))
+    algorithm.env_runner_group.foreach_env_runner(_to_its_core, local_env_runner=False)
+    return algorithm
+
+
+def _in_turn(one: Any, two: Any, works: Works, repeats: int) -> dict[str, float]:
+    """Seconds that each of the `works` takes one algorithm, divided by those it takes the other."""
+    measured = {name: (seconds_of(one), seconds_of(two)) for name, seconds_of in works.items()}
+    rounds = [
+        {name: _again(first) / _again(second) for name, (first, second) in measured.items()} for _ in range(repeats)
+    ]
     return {name: statistics.median(each[name] for each in rounds) for name in works}
 
 
