@@ -19,6 +19,14 @@ from rbc_rllib.settings import ConfigError, PerGroup, Settings
 SETTLED = 1e6
 """Sharpness at which a plan is its most likely one, unless logits differ by rounding errors only."""
 
+WHO_LEARNS = {
+    ("consumer",): "consumers alone",
+    ("consumer", "firm"): "firms learn",
+    ("consumer", "planner"): "the planner learns",
+    GROUPS: "everyone learns",
+}
+"""Names of stages in which no range widens."""
+
 
 @dataclass(frozen=True)
 class CurriculumStage:
@@ -128,17 +136,11 @@ class Curriculum(Settings):
         return {"consumer": 0.0, "firm": self.firm_range_end, "planner": self.tax_range_end}[group]
 
     def _name(self, x: float) -> str:
-        if not (self.staged_training or self.annealed_ranges):
-            return "everyone learns"
-        if x < self.firm_range_start:
-            return "consumers alone"
-        if x < self.firm_range_end:
+        if self.annealed_ranges and self.firm_range_start <= x < self.firm_range_end:
             return "prices and wages widen"
-        if x < self.tax_range_start:
-            return "firms learn"
-        if x < self.tax_range_end:
+        if self.annealed_ranges and self.tax_range_start <= x < self.tax_range_end:
             return "taxes widen"
-        return "everyone learns"
+        return WHO_LEARNS[self._trainable_groups(x)]
 
     def _ranges(self, x: float) -> ActionRanges:
         price = wage = (0.0, math.inf)

@@ -71,6 +71,18 @@ def test_stages_by_hand(env_steps, name, price, wage, tax, learning):
     assert stage.trainable_groups == ("consumer", "firm", "planner")[:learning]
 
 
+def test_a_stage_is_named_by_what_widens_or_else_by_who_learns():
+    def names(**values):
+        curriculum = CURRICULUM.replace(**values)
+        return [curriculum.at(moment).name for moment in (0, 100, 299, 300, 400, 799, 800)]
+
+    prices, taxes, last = "prices and wages widen", "taxes widen", "everyone learns"
+    assert names(staged_training=False) == [last, prices, prices, last, taxes, taxes, last]
+    assert names(annealed_ranges=False) == [*["consumers alone"] * 3, *["firms learn"] * 3, last]
+    planner_first = {"tax_range_start": 0.0, "tax_range_end": 0.1}
+    assert names(annealed_ranges=False, **planner_first)[:4] == ["consumers alone", *["the planner learns"] * 2, last]
+
+
 @pytest.mark.parametrize(
     ("env_steps", "scale"),
     [(0, 0.0), (50, 0.3934693403), (100, 0.6321205588), (200, 0.8646647168), (1000, 0.9999546001), (2000, 0.9999546)],
@@ -205,10 +217,11 @@ PARTS = {
 
 @pytest.mark.parametrize("switch", PARTS)
 def test_a_switch_turns_off_its_own_part_only(switch):
+    """And the names of stages, which are tested above."""
     without = CURRICULUM.replace(**{switch: False})
     for moment in MOMENTS:
-        expected = asdict(CURRICULUM.at(moment)) | PARTS[switch]
-        assert asdict(without.at(moment)) == expected
+        named = {"name": without.at(moment).name} if switch in ("staged_training", "annealed_ranges") else {}
+        assert asdict(without.at(moment)) == asdict(CURRICULUM.at(moment)) | PARTS[switch] | named
     assert not PARTS[switch] or without.at(0) != CURRICULUM.at(0)
 
 
