@@ -20,7 +20,7 @@ FOLLOWERS = {
 }
 """Deviators who follow the planner, and what they are called."""
 
-RECORDED = ("run", "held_out_episodes", "iterations", "seeds", "starts", "set", "solutions")
+RECORDED = ("run", "held_out_episodes", "iterations", "epochs", "seeds", "starts", "set", "solutions")
 """What a `best_response.json` says, of itself and of each solution."""
 
 
@@ -41,7 +41,8 @@ def how_asked(trial: Trial) -> str | None:
     if answers is None:
         return None
     record, _ = answers
-    words = [f"{record['iterations']} iterations", count(len(record["seeds"]), "seed")]
+    epochs = " or ".join(map(str, sorted({*record["epochs"].values()})))
+    words = [f"{record['iterations']} iterations", f"{epochs} epochs", count(len(record["seeds"]), "seed")]
     if record["starts"] != [FROZEN]:
         words.append(f"starts {listed(record['starts'])}")
     words += [f"{key}={value}" for key, value in record["set"].items()]

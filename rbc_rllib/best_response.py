@@ -187,8 +187,8 @@ def ask(
     left_out = []
     for trial in trials:
         try:
-            if not _is_answered(trial, deviators, iterations):
-                sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
+            sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
+            if not _is_answered(trial, sweep):
                 folder = folder_beside("best_response", trial)
                 if not tell(run(sweep, folder, can_resume(folder), options), judge):
                     left_out.append(f"Of the followers of {trial.name} some were not asked: their training failed.")
@@ -201,7 +201,8 @@ def ask(
     return "\n\n".join([*left_out, followers_table(asked), followers_words(asked)]), not left_out
 
 
-def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bool:
+def _is_answered(trial: Path, sweep: Sweep) -> bool:
+    """Whether `best_response.json` beside the trial says what those of `sweep` gain."""
     try:
         answers = answers_to(load_trial(trial))
     except ConfigError:  # of an earlier version, or spoiled: judged anew
@@ -209,9 +210,11 @@ def _is_answered(trial: Path, deviators: tuple[str, ...], iterations: int) -> bo
     if answers is None:
         return False
     record, (*_, last) = answers
-    everybody = {gain.deviator for gain in last.gains} >= {*deviators}
-    how = (record["iterations"], record["starts"], record["set"], last.checkpoint)
-    return everybody and how == (iterations, [FROZEN], {}, newest_checkpoint(trial).name)
+    known = {gain.deviator: record["epochs"].get(gain.deviator) for gain in last.gains}
+    wanted = {own.deviation.deviator: own.learning.num_epochs for own in sweep.experiments if own.deviation}
+    how, iterations = (record["iterations"], record["starts"], record["set"]), sweep.experiments[0].num_iterations
+    newest = last.checkpoint == newest_checkpoint(trial).name
+    return newest and how == (iterations, [FROZEN], {}) and wanted.items() <= known.items()
 
 
 def deviators_of(options: argparse.Namespace, experiment: ExperimentConfig) -> list[str]:

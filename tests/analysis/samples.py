@@ -130,6 +130,8 @@ def write_answers(trial: Path, *checkpoints: list[Gain], policies: str = "their 
     folder = folder_beside("best_response", trial)
     folder.mkdir()
     usual = {"iterations": 75, "held_out_episodes": 64, "seeds": [0], "starts": ["frozen"], "set": {}}
+    deviators = {each.deviator for gains in checkpoints for each in gains}
+    usual["epochs"] = {name: 8 if name.startswith("each_") else 2 for name in sorted(deviators)}
     write_json({"run": str(trial), **usual, **asked, "solutions": solutions}, folder / "best_response.json")
 
 

@@ -51,17 +51,18 @@ def test_gains_of_other_policies_than_those_that_are_evaluated_are_not_the_trial
 
 def test_how_followers_were_asked_is_told(tmp_path: Path) -> None:
     usual, hard = (write_trial(tmp_path / "main", "schedule", seed, LIVING) for seed in range(2))
-    write_answers(usual, [gain("each_firm", 2.0)])
+    write_answers(usual, [gain("each_firm", 2.0), gain("firm", 2.0)])
     write_answers(
         hard,
         [gain("each_firm", 2.0)],
         seeds=[0, 1],
         starts=["frozen", "scratch"],
         set={"learning.num_epochs": 4},
+        epochs={"each_firm": 4},
     )
     assert [how_asked(load_trial(trial)) for trial in (usual, hard)] == [
-        "75 iterations, 1 seed, 64 held-out episodes",
-        "75 iterations, 2 seeds, starts frozen and scratch, learning.num_epochs=4, 64 held-out episodes",
+        "75 iterations, 2 or 8 epochs, 1 seed, 64 held-out episodes",
+        "75 iterations, 4 epochs, 2 seeds, starts frozen and scratch, learning.num_epochs=4, 64 held-out episodes",
     ]
 
 

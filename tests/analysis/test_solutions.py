@@ -53,7 +53,7 @@ def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, t
     record = json.loads((tmp_path / "out" / "solutions.json").read_text())
     largest = record["cooled"]["largest_percent"]["each_firm"]
     assert (largest["mean"], largest["seeds"]) == (pytest.approx(3.0), 2)
-    assert record["cooled"]["asked"] == ["75 iterations, 1 seed, 64 held-out episodes"]
+    assert record["cooled"]["asked"] == ["75 iterations, 2 or 8 epochs, 1 seed, 64 held-out episodes"]
     assert (record["plain"]["gains_percent"], record["plain"]["asked"]) == ({}, [])
     assert "all consumers together" not in text
     assert (tmp_path / "out" / "solutions.png").stat().st_size > 10_000
@@ -67,7 +67,7 @@ def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, t
         "4.2",
         "1.0",
     ]
-    assert "Deviators had 75 iterations, 1 seed, 64 held-out episodes." in text
+    assert "Deviators had 75 iterations, 2 or 8 epochs, 1 seed, 64 held-out episodes." in text
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len({line.count("|") for line in lines if "dead" in line or "plain" in line}) == 1
     unfinished = tmp_path / "unfinished"

@@ -71,6 +71,11 @@ def test_a_sweep_asks_its_deviators_once(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in progress.parents[1].rglob("*")}
     assert ask([run], ("each_firm",), 1) == (said, True)
     assert {path: path.stat().st_mtime_ns for path in progress.parents[1].rglob("*")} == before
+    answer = tmp_path / "best_response-main-run" / "best_response.json"
+    record = json.loads(answer.read_text())
+    answer.write_text(json.dumps(record | {"epochs": {"each_firm": 1}}))
+    assert ask([run], ("each_firm",), 1) == (said, True)
+    assert json.loads(answer.read_text()) == record
     words, everybody = ask([run], ("each_firm",), 2)
     refusal, _, table = words.partition("\n\n")
     assert refusal.startswith("Followers of run were not asked: ")
