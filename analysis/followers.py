@@ -74,7 +74,7 @@ def read_answers(path: Path) -> tuple[dict[str, Any], tuple[Solution, ...]]:
 
 
 def percent_gain(trial: Trial, deviator: str) -> Interval | None:
-    """The gain in percent of the group's mean absolute reward, with its interval over episodes; None if unknown."""
+    """The gain in percent of the group's mean absolute reward, over seeds and episodes; None if unknown."""
     gain = follower_gains(trial).get(deviator)
     return gain.percent_of_reward if gain else None
 

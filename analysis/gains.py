@@ -18,6 +18,7 @@ from analysis.metrics import is_trivial
 from analysis.writing import markdown, number, plain
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
+from rbc_rllib.leaving import taken
 from rbc_rllib.settings import ConfigError
 
 ROUNDING = 1e-9
@@ -55,6 +56,7 @@ class Gain:
     reward: float  # of the frozen policies
     size: float  # mean absolute reward of an agent of the group, an episode's mean a quarter: what percent are of
     gain: Interval  # mean over seeds; over seeds and episodes
+    expected: float  # what `who` gains on validation episodes, mean over seeds, 0 of those that stay
     seeds: tuple[int, ...]
     stayed: tuple[int, ...]  # those whose learned response did not beat the frozen policy on validation episodes
     best_seed: int  # by validation episodes
@@ -70,7 +72,8 @@ class Gain:
 
     @property
     def most(self) -> Interval:
-        """What the agent gains that gains most, where each deviates alone, and otherwise the gain."""
+        """What the agent gains that gains most by validation episodes, where each deviates alone, and otherwise the
+        gain."""
         return self.alone.most if self.alone else self.gain
 
     @property
@@ -137,13 +140,14 @@ class Solution:
 
     @property
     def largest(self) -> Gain | None:
-        """The gain of the deviator that gains most, in percent; of agents asked alone the one that does counts."""
+        """The gain of the deviator that gains most, in percent, by validation episodes; of agents asked alone the one
+        that does counts."""
         compared = [gain for gain in self.gains if gain.size]
-        return max(compared, key=lambda gain: gain.most.mean / gain.size, default=None)
+        return max(compared, key=lambda gain: gain.expected / gain.size, default=None)
 
     @property
     def epsilon(self) -> float | None:
-        """The largest gain over deviators in percent; at least 0, since staying is a response too."""
+        """What `largest` gains on held-out episodes in percent; at least 0, since staying is a response too."""
         return max(0.0, 100 * self.largest.most.mean / self.largest.size) if self.largest else None
 
     @classmethod
@@ -201,17 +205,18 @@ def measure_gain(
     `[episodes, quarters, ..., goods]` of the deviator before, where it is a consumer; cooled `[episodes]`, what the
     frozen policy gains with less noise; chosen and curve as in `Gain`.
     """
-    better = np.asarray(validation_gains) > 0
-    gains = np.where(better[:, None], after - before, 0.0)
-    best = int(np.argmax(validation_gains))
+    validation = np.asarray(validation_gains)
+    gains = taken(after - before, validation[:, None])
+    best = int(np.argmax(validation))
     gain, best_gain = _interval(gains), _interval(gains[[best]])
     return Gain(
         deviator=deviator,
         reward=float(before.mean()),
         size=size,
         gain=gain,
+        expected=float(taken(validation, validation).mean()),
         seeds=tuple(seeds),
-        stayed=tuple(seed for seed, is_better in zip(seeds, better, strict=True) if not is_better),
+        stayed=tuple(seed for seed, own in zip(seeds, validation, strict=True) if not own > 0),
         best_seed=seeds[best],
         best_gain=best_gain,
         improvement=float(before.mean()) - untrained,
@@ -240,15 +245,15 @@ def measure_each(
     Args: before `[episodes, K]`, after `[seeds, episodes, K]`, validation_gains `[seeds, K]`, cooled `[episodes, K]`
     and `settings` as in `measure_gain`: an agent whose response did not beat staying on the validation episodes stays.
     """
-    better = np.asarray(validation_gains) > 0
-    gains = np.where(better[:, None, :], after - before, 0.0)
+    gains = taken(after - before, validation_gains[:, None, :])
+    expected = taken(validation_gains, validation_gains)
     each = {name: _interval(gains[..., k], resamples=1000) for k, name in enumerate(agents)}
-    largest = agents[int(np.argmax(np.maximum(validation_gains, 0).mean(0)))]
+    largest = int(np.argmax(expected.mean(0)))
     whole = measure_gain(
         deviator,
         before.mean(-1),
         before.mean(-1) + gains.mean(-1),
-        np.maximum(validation_gains, 0).mean(-1),
+        expected.mean(-1),
         seeds,
         params=params,
         consumption=consumption,
@@ -259,7 +264,8 @@ def measure_each(
     if consumption is not None:
         own = {name: consumption[:, :, [k]] for k, name in enumerate(agents)}
         equivalents = {name: consumption_equivalent(params, own[name], gain.mean) for name, gain in each.items()}
-    return replace(whole, alone=Alone(each, largest, equivalents))
+    most = float(expected.mean(0)[largest])
+    return replace(whole, expected=most, alone=Alone(each, agents[largest], equivalents))
 
 
 def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, gain: float) -> float:
@@ -315,7 +321,7 @@ def _equivalents(params: EconomyParameters, consumption: np.ndarray, gain: Inter
 
 def table(solution: Solution) -> str:
     """The gains as Markdown that is also readable as plain text."""
-    head = ["deviator", "reward", "gain at least", "% of reward", "temperature %", "% of improvement"]
+    head = ["deviator", "reward", "gain at least", "% of group's reward", "temperature %", "% of improvement"]
     lines = [[*head, "consumption-equivalent %", "best seed"]]
     for gain in solution.gains:
         numbers = [
@@ -335,22 +341,23 @@ def words(solution: Solution) -> str:
     sentences = []
     for gain in solution.gains:
         if gain.alone:
-            most = gain.most
-            percent_of_most = gain.percent(most)
+            most, percent_of_most = gain.most, gain.percent(gain.most)
             share = f", {bounded(percent_of_most)}% of their mean absolute reward" if percent_of_most else ""
+            found = f"{gain.who}, who gained most on validation episodes, gains {bounded(most)} a quarter{share}"
             sentences.append(
                 f"{gain.deviator}: {len(gain.alone.agents)} agents were asked, each alone; numbers are means over them,"
                 f" and all gains add up to {bounded(gain.nash_conv)} (NashConv)."
-                f" {gain.alone.largest} gains most, {bounded(most)} a quarter{share}."
+                f" {found if gain.expected else 'Nobody found anything better than staying'}."
             )
         if gain.gain.above_zero:
             percent = gain.percent_of_reward
             share = f", {bounded(percent)}% of the group's mean absolute reward" if percent else ""
             sentences.append(f"{gain.deviator} gains at least {bounded(gain.gain)} a quarter{share}.")
             if gain.temperature and gain.unconverged:
+                rest = "is what training had not reached" if gain.unconverged.above_zero else "cannot be told from 0"
                 sentences.append(
-                    f"{gain.deviator}: of that, {bounded(gain.temperature)} is temperature (the frozen policy itself"
-                    f" gains it with less noise), and {bounded(gain.unconverged)} is what training had not reached."
+                    f"{gain.deviator}: the frozen policy itself gains {bounded(gain.temperature)} with less noise"
+                    f" (temperature); the rest, {bounded(gain.unconverged)}, {rest}."
                 )
         else:
             sentences.append(f"{gain.deviator}: a gain of {bounded(gain.gain)} is not distinguishable from 0.")
@@ -381,8 +388,8 @@ def words(solution: Solution) -> str:
         )
     else:
         sentences.append(
-            f"Epsilon, the largest gain, is at least {solution.epsilon:.3g}% of the mean absolute reward, that of"
-            f" {largest.who}"
+            f"Epsilon, the gain that is largest by validation episodes, is at least {solution.epsilon:.3g}% of the mean"
+            f" absolute reward, that of {largest.who}"
             f"{'' if largest.most.above_zero else ', a gain that is itself not distinguishable from 0'}."
         )
     return "\n".join(f"- {sentence}" for sentence in sentences)

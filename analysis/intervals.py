@@ -18,7 +18,7 @@ BOOTSTRAP_SEED = 0  # the same numbers give the same interval at every call
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over samples and its bounds, which are NaN for fewer than two samples."""
+    """A mean over samples and its bounds, NaN where too few samples give none."""
 
     mean: float
     low: float
@@ -113,8 +113,8 @@ def crossed_interval(
     """The mean of `values` `[seeds, episodes]` and its percentile bootstrap interval over both.
 
     All seeds were judged on the same episodes, so seeds and episodes are resampled independently of each other and
-    crossed. With one seed only episodes are resampled: the interval then says nothing about other seeds. No bounds
-    for fewer than two episodes.
+    crossed. With one seed only episodes are resampled: the interval then says nothing about other seeds. With a
+    handful it is too narrow, as in `mean_interval`. No bounds for fewer than two episodes; `count` is of seeds.
     """
     seeds, episodes = values.shape
     mean = float(values.mean())

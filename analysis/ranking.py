@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.intervals import CONFIDENCE, Interval, t_interval
 from analysis.metrics import verdict
 from analysis.quantities import BY_NAME
-from analysis.results import Trial, by_treatment, treatment
+from analysis.results import Trial, by_treatment, one_a_seed, treatment
 from analysis.taxes import Treatment
 from analysis.writing import count, markdown
 from rbc_rllib.search import GAIN, counted, lowest
@@ -46,7 +46,7 @@ class Configuration:
 
 def rank(trials: Sequence[Trial]) -> list[Configuration]:
     """The configurations of a search by mean social welfare over seeds, the best first; see `RULE`."""
-    groups = {name: _one_a_seed(members) for name, members in by_treatment(trials).items()}
+    groups = {name: one_a_seed(members) for name, members in by_treatment(trials).items()}
     num_seeds = Counter[str]()  # of each experiment
     for members in groups.values():
         num_seeds[treatment(members[0])] = max(num_seeds[treatment(members[0])], len(members))
@@ -105,16 +105,6 @@ def ranking_text(ranked: Sequence[Configuration]) -> str:
     interval = f"{CONFIDENCE:.0%} Student t interval"
     caption = f"Mean {quantity.title} over seeds with its {interval}, the highest first{more}. {RULE}"
     return f"{markdown(lines)}\n\n{caption}"
-
-
-def _one_a_seed(members: Sequence[Trial]) -> list[Trial]:
-    """Of several trials of a seed, as a killed run may leave, the one that is finished, else that has come furthest."""
-    furthest: dict[int, Trial] = {}
-    for trial in members:
-        other = furthest.get(trial.seed)
-        if other is None or (trial.finished, trial.env_steps) > (other.finished, other.env_steps):
-            furthest[trial.seed] = trial
-    return list(furthest.values())
 
 
 def _welfare(trial: Trial) -> float | None:

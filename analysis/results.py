@@ -121,6 +121,19 @@ def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
     return groups
 
 
+def one_a_seed(members: Sequence[Trial]) -> list[Trial]:
+    """Of several trials of a seed, which are not independent, the one that is finished, else that has come furthest.
+
+    A killed run may leave several, and so may experiments that hold the same treatment.
+    """
+    furthest: dict[int, Trial] = {}
+    for trial in members:
+        other = furthest.get(trial.seed)
+        if other is None or (trial.finished, trial.env_steps) > (other.finished, other.env_steps):
+            furthest[trial.seed] = trial
+    return list(furthest.values())
+
+
 def differing_settings(trials: Sequence[Trial]) -> list[str]:
     """The dotted keys of the settings in which `trials` differ, beyond those in which seeds of one treatment may."""
     settings = [flat_settings(trial.config) for trial in trials]

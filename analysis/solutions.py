@@ -3,9 +3,9 @@
     python -m analysis.solutions results/equilibrium_study
     python -m analysis.solutions results/curriculum_ablation --out docs/curriculum
 
-Reads the finished trials of one or more experiment folders, and the best responses to them that lie beside. Prints, and
-writes into the first FOLDER or DIR, a row for each treatment: `solutions.md`, `solutions.json` and `solutions.png`. An
-earlier table there is replaced.
+Reads the finished trials of one or more experiment folders, and the best responses to them that lie beside; of several
+trials of a seed one counts. Prints, and writes into the first FOLDER or DIR, a row for each treatment: `solutions.md`,
+`solutions.json` and `solutions.png`. An earlier table there is replaced.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from analysis.gains import Gain
 from analysis.intervals import CONFIDENCE, Interval, bounded, proportion_interval, t_interval
 from analysis.metrics import indicator, verdict
 from analysis.quantities import BY_NAME
-from analysis.results import Trial, by_treatment, load_trials
+from analysis.results import Trial, by_treatment, load_trials, one_a_seed
 from analysis.writing import markdown, plain
 from rbc_rllib.economy.indicators import TRIVIAL_FROM
 from rbc_rllib.files import write_json
@@ -75,11 +75,11 @@ class Solutions:
         return sorted({str(how_asked(trial)) for trial in self.asked()})
 
     def temperature(self, deviator: str) -> Interval | None:
-        """What of that the frozen policies themselves gain with less noise."""
+        """What the frozen policies themselves gain with less noise."""
         return self._percent(deviator, lambda gain: gain.temperature)
 
     def largest(self, deviator: str) -> Interval | None:
-        """What the agent gains that gains most alone, by validation episodes."""
+        """What the agent gains that gains most alone by validation episodes."""
         return self._percent(deviator, lambda gain: gain.most if gain.alone else None)
 
     def _percent(self, deviator: str, part: Callable[[Gain], Interval | None]) -> Interval | None:
@@ -124,12 +124,9 @@ def alive_after(trial: Trial) -> float:
 
 
 def solutions_of(trials: Sequence[Trial]) -> list[Solutions]:
-    """By treatment; raises `ConfigError` where no trial is finished."""
+    """What finished trials end in, by treatment."""
     finished = [trial for trial in trials if trial.finished]
-    if not finished:
-        rule = "none of the trials there is finished and evaluated"
-        raise ConfigError("FOLDER", [trial.label for trial in trials], rule, "finish the sweep with --resume")
-    return [Solutions(name, tuple(members)) for name, members in by_treatment(finished).items()]
+    return [Solutions(name, tuple(one_a_seed(members))) for name, members in by_treatment(finished).items()]
 
 
 def living_table(solutions: Sequence[Solutions]) -> str:
@@ -147,18 +144,24 @@ def living_table(solutions: Sequence[Solutions]) -> str:
 
 def gains_table(solutions: Sequence[Solutions], group: str) -> str:
     """One row a treatment of which followers in the group were asked: what single ones gain in the mean, what the one
-    gains that gains most, and what all together; each mean with what of it is temperature. Empty where none were."""
+    gains that gains most, and what all together; beside means what policies gain by less noise. In parentheses of how
+    many seeds a gain is, where others were asked about others. Empty where none were."""
     single, together = f"each_{group}", group
     head = ["seeds", FOLLOWERS[single], "temperature", "the largest", FOLLOWERS[together], "temperature"]
     lines = [
         [
             each.name,
             str(len(asked)),
-            _text(each.gain(single)),
-            _text(each.temperature(single)),
-            _text(each.largest(single)),
-            _text(each.gain(together)),
-            _text(each.temperature(together)),
+            *(
+                _text(gain, len(asked))
+                for gain in (
+                    each.gain(single),
+                    each.temperature(single),
+                    each.largest(single),
+                    each.gain(together),
+                    each.temperature(together),
+                )
+            ),
         ]
         for each in solutions
         if (asked := each.asked((single, together)))
@@ -166,8 +169,8 @@ def gains_table(solutions: Sequence[Solutions], group: str) -> str:
     return markdown([["gains at least, %", *head], *lines]) if lines else ""
 
 
-def _text(gain: Interval | None) -> str:
-    return bounded(gain, "{:.1f}".format)
+def _text(gain: Interval | None, seeds: int) -> str:
+    return bounded(gain, "{:.1f}".format) + (f" ({gain.count})" if gain and gain.count < seeds else "")
 
 
 def solutions_text(solutions: Sequence[Solutions]) -> str:
@@ -185,8 +188,9 @@ def solutions_text(solutions: Sequence[Solutions]) -> str:
             "Gains are lower bounds, of deviators who went on learning while all others stayed, in percent of the mean"
             " absolute reward of the group's agents; means over the living seeds that were asked, with their"
             f" {CONFIDENCE:.0%} Student t interval. The largest: of the agents asked alone, chosen on other episodes,"
-            " so that it may lie below the mean. Temperature: what of the mean gain the policies have by acting with"
-            f" less noise. Deviators had {'; others '.join(ways)}.",
+            " so that it may lie below the mean. Temperature: what the policies themselves gain in the mean by acting"
+            " with less noise; chosen by itself, so that it may exceed the gain."
+            f" Deviators had {'; others '.join(ways)}.",
         ]
     return "\n\n".join(parts)
 
@@ -237,6 +241,9 @@ def solutions_figure(solutions: Sequence[Solutions]) -> Figure:
 def write_solutions(trials: Sequence[Trial], out: Path) -> str:
     """Writes the tables into `out` and returns them; raises `ConfigError` where there is nothing to tell."""
     solutions = solutions_of(trials)
+    if not solutions:
+        rule = "none of the trials there is finished and evaluated"
+        raise ConfigError("FOLDER", [trial.label for trial in trials], rule, "finish the sweep with --resume")
     text = solutions_text(solutions)
     out.mkdir(parents=True, exist_ok=True)
     write_json({each.name: each.record() for each in solutions}, out / "solutions.json")

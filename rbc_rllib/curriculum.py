@@ -170,7 +170,7 @@ class Curriculum(Settings):
             coeff = max(coeff, initial * math.exp(-elapsed / self.entropy_time_constant))
         if self.cooled_entropy_coeff:
             cooled = getattr(self.cooled_entropy_coeff, group)
-            coeff += (cooled - coeff) * _ramp(x, self.cooling_start, self.cooling_end)
+            coeff += min(0.0, cooled - coeff) * _ramp(x, self.cooling_start, self.cooling_end)
         return coeff
 
     def _trainable_groups(self, x: float) -> tuple[str, ...]:

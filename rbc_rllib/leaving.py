@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from pydantic import field_validator
 
 from rbc_rllib.economy import GROUPS, EconomyParameters
@@ -16,6 +17,12 @@ EACH = "each_"
 
 FROZEN, SCRATCH = "frozen", "scratch"
 """Where a deviator starts: from the policy that it leaves, or from an untrained one."""
+
+
+def taken(gains: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """`gains` of leaving as far as they are taken: who did not gain on validation episodes, as `expected` says, stays
+    and gains 0."""
+    return np.where(expected > 0, gains, 0.0)
 
 
 class Leaving(Settings):

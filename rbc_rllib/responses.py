@@ -1,9 +1,9 @@
 """What learned responses gain: they are played beside the frozen policies that deviators leave, on the same episodes.
 
-Of each training all checkpoints are responses, and so are the frozen policies themselves, cooled: what these gain is
-*temperature*, the price of the noise with which the frozen policies act; what others gain beyond it is what training
-had not reached. The best response of each seed, and of each agent where every one leaves alone, is chosen on validation
-episodes and judged on held-out ones.
+Of each training the checkpoints that were due are responses, and so are the frozen policies themselves, cooled: what
+these gain is *temperature*, the price of the noise with which the frozen policies act; what others gain beyond it is
+what training had not reached. The best response of each seed, and of each agent where every one leaves alone, is chosen
+on validation episodes and judged on held-out ones.
 """
 
 from collections import Counter, defaultdict
@@ -22,11 +22,11 @@ from analysis.results import flat_settings
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.files import write_json
-from rbc_rllib.leaving import Leaving
+from rbc_rllib.leaving import Leaving, taken
 from rbc_rllib.play.spaces import agent_names
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import checkpoints_in, load_networks, policies_hash, training_state, weights_hash
-from rbc_rllib.training.deviations import Asked, Choice, FrozenGame, Response, deviators_game, gains_of
+from rbc_rllib.training.deviations import Asked, BestResponses, FrozenGame, Response, deviators_game, gains_of
 
 Member = tuple[Path, ExperimentConfig]
 
@@ -73,7 +73,7 @@ def gain_of(deviator: str, members: list[Member], asked: Asked) -> Gain:
     best = [asked.best_of([*(each.response for each in learned if each.seed == seed), *still]) for seed in seeds]
     coolest = [asked.best_of(still)] if still else []
     before, group = asked.rewards(asked.frozen.held_out.rewards), asked.deviation.group
-    after, validation = asked.play_chosen([*best, *coolest]), np.stack([*map(gains_of, [*best, *coolest])])
+    after, validation = asked.play_best([*best, *coolest]), np.stack([*map(gains_of, [*best, *coolest])])
     consumption = None
     if group == "consumer":
         everyone = asked.frozen.held_out.consumption
@@ -83,7 +83,7 @@ def gain_of(deviator: str, members: list[Member], asked: Asked) -> Gain:
         measure = partial(measure_each, agents=agent_names(asked.deviating.economy)[group])
     else:
         before, after, validation = before.mean(-1), after.mean(-1), validation.mean(-1)
-    noise = np.where(validation[-1] > 0, after[-1] - before, 0.0) if coolest else None
+    noise = taken(after[-1] - before, validation[-1]) if coolest else None
     return measure(
         deviator,
         before=before,
@@ -100,23 +100,30 @@ def gain_of(deviator: str, members: list[Member], asked: Asked) -> Gain:
     )
 
 
-def in_words(choice: Choice) -> str:
-    """Names of the responses that are chosen, with how many agents do so where it is not the same of all."""
-    names = Counter(response.name for response in choice).most_common()
-    return names[0][0] if len(names) == 1 else "; ".join(f"{count} of {len(choice)} {name}" for name, count in names)
+def in_words(best: BestResponses) -> str:
+    """Names of the best responses, with how many agents have each where it is not the same of all."""
+    names = Counter(response.name for response in best).most_common()
+    return names[0][0] if len(names) == 1 else "; ".join(f"{count} of {len(best)} {name}" for name, count in names)
 
 
 def curve(learned: list[Learned], alone: bool) -> dict[str, tuple[tuple[int, float], ...]]:
     """By start: how the gain on validation episodes, mean over seeds, grows with the iterations; who is `alone` and
-    would lose stays."""
+    would lose on one half of them stays in the other."""
     gains: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for each in learned:
-        taken = np.maximum(each.response.gains, 0) if alone else each.response.gains
-        gains[each.start][each.iterations].append(float(taken.mean()))
+        own = taken_on_halves(each.response.differences) if alone else each.response.gains
+        gains[each.start][each.iterations].append(float(own.mean()))
     return {
         start: tuple((length, float(np.mean(values))) for length, values in sorted(lengths.items()))
         for start, lengths in gains.items()
     }
+
+
+def taken_on_halves(differences: np.ndarray) -> np.ndarray:
+    """`[K]` What agents gain, by the `differences` `[episodes, K]` if they left: on each half of the episodes those
+    leave who gain on the other half, so that luck does not count as a gain; a single episode is both."""
+    halves = [differences[part::2].mean(0) for part in range(min(2, len(differences)))]
+    return np.mean([taken(own, other) for own, other in zip(halves, halves[::-1], strict=True)], axis=0)
 
 
 def judge(folder: Path, finished: list[Path]) -> str:
@@ -146,9 +153,9 @@ def judge(folder: Path, finished: list[Path]) -> str:
     save(gains_figure(solutions[-1], first.economy), folder / "best_response.png")
     note = (
         f"Rewards are means a quarter (and an agent) over {first.evaluation_episodes} held-out episodes; [low, high] is"
-        " the 95% bootstrap interval over seeds and episodes. Percent: of the mean absolute reward of the group's"
-        " agents. Temperature: what the frozen policy itself gains with less noise. Improvement: over untrained"
-        " policies in the same economy."
+        " the 95% bootstrap interval over seeds and episodes, too narrow where seeds are few. Percent: of the mean"
+        " absolute reward of the group's agents. Temperature: what the frozen policy itself gains with less noise."
+        " Improvement: over untrained policies in the same economy."
     )
     parts = []
     for solution in solutions:

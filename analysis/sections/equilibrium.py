@@ -13,8 +13,7 @@ from analysis.gains import Solution, words
 from analysis.gains_figure import gains_figure
 from analysis.intervals import Interval, bounded
 from analysis.page import Details, Missing, Part, Picture, Section, Table, Words
-from analysis.results import by_treatment
-from analysis.solutions import Solutions
+from analysis.solutions import solutions_of
 from analysis.study import Answer, Study
 from analysis.writing import number
 
@@ -44,7 +43,7 @@ def section(study: Study) -> Section:
     parts.append(Table("gains", caption, *run_frames(study.answers)))
     longer = [answer for answer in study.answers if len(answer.solutions) > 1]
     if longer:
-        caption = "Epsilon, the largest gain of any deviator, at each checkpoint that was asked."
+        caption = "Epsilon, the gain of the deviator that gains most, at each checkpoint whose economy lives."
         parts.append(Picture("gains_over_training", caption, over_training_figure(longer)))
     else:
         parts.append(Missing("Gains in the middle of training were not asked.", f"{COMMAND} --along-training"))
@@ -66,8 +65,7 @@ def section(study: Study) -> Section:
 def treatment_frames(study: Study) -> tuple[pandas.DataFrame, pandas.DataFrame] | None:
     """One row a treatment whose followers were asked, as numbers and as they are read; None where none was."""
     numbers, texts = {}, {}
-    for name, members in by_treatment([trial for trial in study.trials if trial.finished]).items():
-        own = Solutions(name, tuple(members))
+    for own in solutions_of(study.trials):
         cells = {}
         for deviator, words_of in FOLLOWERS.items():
             cells[f"{words_of}, %"] = own.gain(deviator)
@@ -75,8 +73,8 @@ def treatment_frames(study: Study) -> tuple[pandas.DataFrame, pandas.DataFrame] 
                 cells[f"{words_of}: the largest, %"] = own.largest(deviator)
             cells[f"{words_of}: temperature, %"] = own.temperature(deviator)
         if any(cells.values()):
-            numbers[name] = {title: _number(cell) for title, cell in cells.items()}
-            texts[name] = {title: bounded(cell, PERCENT) for title, cell in cells.items()}
+            numbers[own.name] = {title: _number(cell) for title, cell in cells.items()}
+            texts[own.name] = {title: bounded(cell, PERCENT) for title, cell in cells.items()}
     if not numbers:
         return None
     frames = [pandas.DataFrame.from_dict(each, orient="index").rename_axis("treatment") for each in (numbers, texts)]
@@ -117,12 +115,12 @@ def _number(each: Interval | float | None) -> float:
 
 
 def over_training(answers: Sequence[Answer], ax: Axes) -> Axes:
-    """Epsilon of each run against the env steps of its checkpoints."""
+    """Epsilon of each run against the env steps of its checkpoints; of dead economies it would say nothing."""
     xlabel = "env steps (economy-quarters)"
     tidy(ax, "Largest gain over training", "% of the group's mean absolute reward", xlabel)
     palette = colors([answer.label for answer in answers])
     for answer in answers:
-        known = [each for each in answer.solutions if each.epsilon is not None]
+        known = [each for each in answer.solutions if each.epsilon is not None and not each.trivial]
         ax.plot(*_curve(known), color=palette[answer.label], marker="o", markersize=4, label=answer.label)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.legend(frameon=False, fontsize=8.5)

@@ -46,8 +46,8 @@ def play_held_out(
     held_out: int = HELD_OUT,
     economy_class: Callable[..., VectorEconomy] = VectorEconomy,
 ) -> HeldOut:
-    """Play `episodes` episodes of the economy in which training ends, without what training has added to the no-Ponzi
-    penalty; the same seed gives the same numbers.
+    """Play `episodes` episodes of the economy in which training ends, at the no-Ponzi penalty of `experiment`, without
+    what dual ascent has added to it; the same seed gives the same numbers.
 
     Another stream than `held_out` gives other episodes of the same seed, to choose policies on.
     """

@@ -12,7 +12,7 @@ import numpy as np
 
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Learning, Refinement
-from rbc_rllib.leaving import Deviation
+from rbc_rllib.leaving import Deviation, taken
 from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule, PlanModule, cooled, untrained_modules
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
@@ -130,10 +130,15 @@ class Response:
 
     name: str
     networks: Networks
-    gains: np.ndarray  # [K] of each agent that deviates, on validation episodes
+    differences: np.ndarray  # [episodes, K] what each agent that deviates gains, on validation episodes
+
+    @property
+    def gains(self) -> np.ndarray:
+        """`[K]` Means over the episodes."""
+        return self.differences.mean(0)
 
 
-Choice = tuple[Response, ...]
+BestResponses = tuple[Response, ...]
 """[K] By which response each agent that deviates does so."""
 
 
@@ -178,10 +183,9 @@ class Asked:
 
     def response(self, name: str, networks: Networks) -> Response:
         """These networks with what they gain on validation episodes."""
-        gains = (self.play(networks, VALIDATION) - self.rewards(self.frozen.validation)).mean(0)
-        return Response(name, networks, gains)
+        return Response(name, networks, self.play(networks, VALIDATION) - self.rewards(self.frozen.validation))
 
-    def best_of(self, responses: Sequence[Response]) -> Choice:
+    def best_of(self, responses: Sequence[Response]) -> BestResponses:
         """The best by validation episodes: of each agent its own, where each deviates alone, and otherwise what is best
         for them on average."""
         gains = np.stack([response.gains for response in responses])
@@ -189,14 +193,14 @@ class Asked:
             gains[:] = gains.mean(1, keepdims=True)
         return tuple(responses[best] for best in gains.argmax(0))
 
-    def play_chosen(self, choices: Sequence[Choice]) -> np.ndarray:
-        """`[choices, episodes, K]` What the agents get on held-out episodes by the responses that they choose."""
+    def play_best(self, several: Sequence[BestResponses]) -> np.ndarray:
+        """`[several, episodes, K]` What the agents get on held-out episodes by their best responses."""
         wanted = defaultdict[Response, set[int]](set)
-        for choice in choices:
-            for k, response in enumerate(choice):
+        for best in several:
+            for k, response in enumerate(best):
                 wanted[response].add(k)
         rewards = {response: self.play(response.networks, wanted=agents) for response, agents in wanted.items()}
-        return np.stack([np.stack([rewards[own][:, k] for k, own in enumerate(choice)], 1) for choice in choices])
+        return np.stack([np.stack([rewards[own][:, k] for k, own in enumerate(best)], 1) for best in several])
 
     def cooled(self) -> list[Response]:
         """The frozen policy with less noise; none of a plan, which has no noise left."""
@@ -209,13 +213,13 @@ class Asked:
             for each in TEMPERATURES
         ]
 
-    def percent_gained(self, choice: Choice) -> float:
-        """What agents who deviate alone gain by their `choice`, mean over them, in percent of the mean absolute reward
-        of their group; who would lose by it on validation episodes stays. NaN where nobody is rewarded."""
-        gains = (self.play_chosen([choice])[0] - self.rewards(self.frozen.held_out.rewards)).mean(0)
-        return 100 * float(np.where(gains_of(choice) > 0, gains, 0.0).mean()) / self.size if self.size else math.nan
+    def percent_gained(self, best: BestResponses) -> float:
+        """What agents who deviate alone gain by their `best` responses, mean over them, in percent of the mean absolute
+        reward of their group; who would lose on validation episodes stays. NaN where nobody is rewarded."""
+        gains = (self.play_best([best])[0] - self.rewards(self.frozen.held_out.rewards)).mean(0)
+        return 100 * float(taken(gains, gains_of(best)).mean()) / self.size if self.size else math.nan
 
 
-def gains_of(choice: Choice) -> np.ndarray:
+def gains_of(best: BestResponses) -> np.ndarray:
     """`[K]` What each agent gains by its response on validation episodes."""
-    return np.array([response.gains[k] for k, response in enumerate(choice)])
+    return np.array([response.gains[k] for k, response in enumerate(best)])

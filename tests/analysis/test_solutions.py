@@ -8,7 +8,7 @@ import pytest
 
 from analysis.intervals import proportion_interval
 from analysis.results import load_trials
-from analysis.solutions import alive_after, main, solutions_of
+from analysis.solutions import alive_after, gains_table, main, solutions_of, write_solutions
 from rbc_rllib.settings import ConfigError
 from tests.analysis.samples import DEAD, LIVING, gain, write_answers, write_trial
 
@@ -46,6 +46,23 @@ def test_gains_are_in_percent_with_the_largest_and_what_of_them_is_temperature(s
     assert plain.gain("firm") is None
 
 
+def test_a_seed_that_was_trained_twice_counts_once(study, tmp_path):
+    again = write_trial(tmp_path / "again", "cooled", 1, LIVING)
+    trials = [*load_trials(study), *load_trials(again.parent)]
+    cooled, plain = solutions_of(trials)
+    assert ([trial.seed for trial in cooled.trials], len(plain.trials), len(trials)) == ([0, 1], 2, 5)
+
+
+def test_the_table_of_gains_says_of_how_many_seeds_each_is(tmp_path):
+    for seed in range(3):
+        single, together = gain("each_firm", 2.0), gain("firm", 8.0)
+        trial = write_trial(tmp_path, "cooled", seed, LIVING)
+        write_answers(trial, [single, together] if seed else [single])
+    lines = gains_table(solutions_of(load_trials(tmp_path)), "firm").splitlines()
+    cells = [cell.strip() for cell in lines[-1].strip("| ").split("|")]
+    assert cells == ["cooled", "3", "2.0 [2.0, 2.0]", "-", "-", "8.0 [8.0, 8.0] (2)", "-"]
+
+
 def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, tmp_path):
     main([str(study), "--out", str(tmp_path / "out")])
     text = capsys.readouterr().out
@@ -73,7 +90,8 @@ def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, t
     unfinished = tmp_path / "unfinished"
     write_trial(unfinished, "plain", 0, LIVING, evaluated=False)
     with pytest.raises(ConfigError, match="none of the trials there is finished"):
-        solutions_of(load_trials(unfinished))
+        write_solutions(load_trials(unfinished), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_an_economy_is_alive_from_when_it_is_never_trivial_again(study):

@@ -19,7 +19,7 @@ from rbc_rllib.play.modules import untrained_modules
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import few_of, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
-from rbc_rllib.responses import Learned, curve, in_words, judge, settings_of
+from rbc_rllib.responses import Learned, curve, in_words, judge, settings_of, taken_on_halves
 from rbc_rllib.runs.launch import Run
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import TrainingState, describe, load_networks
@@ -201,12 +201,12 @@ def test_who_leaves_alone_takes_its_own_best_response(deviator, chosen, tmp_path
     asked, others = Asked(frozen, experiment), build_modules(SMALL.economy)
     policy = experiment.deviation.policy
     responses = [
-        Response(name, frozen.networks | {policy: modules["firm"]}, np.array(gains))
+        Response(name, frozen.networks | {policy: modules["firm"]}, np.array([gains]))
         for name, modules, gains in [("own", frozen.networks, [3.0, -1.0, 0.0]), ("another", others, [1.0, 2.0, 4.0])]
     ]
     choice = asked.best_of(responses)
     assert [responses.index(response) for response in choice] == chosen
-    (rewards,), each = asked.play_chosen([choice]), [asked.play(response.networks) for response in responses]
+    (rewards,), each = asked.play_best([choice]), [asked.play(response.networks) for response in responses]
     for k, response in enumerate(chosen):
         np.testing.assert_array_equal(rewards[:, k], each[response][:, k])
     assert not np.array_equal(each[0], each[1])
@@ -241,10 +241,20 @@ def test_checkpoints_of_an_interruption_are_no_responses(tmp_path):
 
 
 def test_the_curve_has_the_gains_that_are_taken():
-    responses = [Response("learned", {}, np.array(gains)) for gains in ([2.0, -6.0], [1.0, 1.0])]
+    responses = [Response("learned", {}, np.array([gains])) for gains in ([2.0, -6.0], [1.0, 1.0])]
     learned = [Learned("frozen", 0, 8 * (k + 1), response) for k, response in enumerate(responses)]
     assert curve(learned, alone=True) == {"frozen": ((8, 1.0), (16, 1.0))}
     assert curve(learned, alone=False) == {"frozen": ((8, -2.0), (16, 1.0))}
+
+
+def test_no_luck_makes_a_gain_where_there_is_none(rng):
+    """Who stays on half of the episodes is told by the other half."""
+    nothing = rng.normal(0, 1, (64, 10_000))
+    assert np.maximum(nothing.mean(0), 0).mean() > 0.04
+    assert abs(taken_on_halves(nothing).mean()) < 0.004
+    assert taken_on_halves(nothing + 1).mean() == pytest.approx(1, abs=0.01)
+    assert taken_on_halves(nothing - 1).mean() == 0
+    np.testing.assert_array_equal(taken_on_halves(np.array([[2.0, -6.0]])), [2.0, 0.0])
 
 
 def test_an_agent_stays_by_its_own_validation_episodes(rng):
@@ -271,8 +281,8 @@ def test_an_agent_stays_by_its_own_validation_episodes(rng):
     assert gain.temperature.mean == pytest.approx(0.5)
     assert gain.unconverged.mean == pytest.approx(5 / 3 - 0.5)
     solution = Solution("checkpoint_000001", 100, "their hash", 0.0, (gain,))
-    assert "firm_2 gains most, 4 [4, 4] a quarter" in words(solution)
-    assert "Epsilon, the largest gain, is at least 20% of the mean absolute reward, that of firm_2." in words(solution)
+    assert "firm_2, who gained most on validation episodes, gains 4 [4, 4] a quarter" in words(solution)
+    assert "is at least 20% of the mean absolute reward, that of firm_2." in words(solution)
     assert solution.record()["epsilon_percent_at_least"] == pytest.approx(20.0)
     assert solution.record()["largest_gain"] == "firm_2"
     assert "each_firm" in table(solution)
