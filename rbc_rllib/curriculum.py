@@ -72,7 +72,8 @@ class Curriculum(Settings):
     final_entropy_coeff: PerGroup = PerGroup(consumer=0.05, firm=0.05, planner=0.05)
     entropy_time_constant: PositiveFloat = 0.05
     entropy_from_own_start: bool = False  # whether a group's entropy stays high until it starts to learn
-    # Reached linearly late in training, so that policies end closer to a best response; None keeps it as it is.
+    # To which the bonus falls linearly late in training, so that policies end closer to a best response, where it is
+    # higher than that; None keeps it as it is.
     cooled_entropy_coeff: PerGroup | None = PerGroup(consumer=0.02, firm=0.01, planner=0.02)
     cooling_start: float = Field(0.5, ge=0, le=1)
     cooling_end: float = Field(0.85, ge=0, le=1)
