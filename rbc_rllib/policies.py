@@ -55,7 +55,10 @@ class Policies:
     def announced_plan(self, name: str) -> tuple[Rates, ...]:
         """The tax plan of the run of this name; raises `ConfigError` where there is none, or none that is ever in
         force."""
-        plan = self.tax_plan
+        plan, planner = self.tax_plan, self.experiment.planner
+        if plan is None and planner.learns and planner.announces:
+            rule = "its planner has not begun to learn, and draws its plans at random"
+            raise ConfigError("RUN", name, rule, "train it on with --resume, or name another run")
         if plan is None:
             fix = "name a run with planner.mode=constant, schedule, or fixed with given rates"
             raise ConfigError("RUN", name, "its planner announces no plan of its own", fix)

@@ -14,7 +14,8 @@ words, what happened; where the sweep asks for it, also what single agents would
 `best_response` for each trial). Everything is in `results/<sweep>/<trial>/`: the complete config, progress.csv,
 TensorBoard events, checkpoints, the evaluation on held-out episodes, and a roll-out as arrays and as a figure. A sweep
 that searches also prints its configurations, the best first; where it bred a population, the values of the best member
-are then trained anew with every seed, in `results/<sweep>-anew/`.
+are then trained anew with every seed, in `results/<sweep>-anew/`. Where trials fail all that can be is still done with
+the others, and the command ends with status 1.
 """
 
 import sys
@@ -27,7 +28,7 @@ from rbc_rllib.best_response import ask
 from rbc_rllib.evaluate import judge
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, find_sweep, parser, results_and_options
+from rbc_rllib.runs.command_line import find_sweep, parser, results_and_options, tell
 from rbc_rllib.runs.launch import can_resume, run
 from rbc_rllib.runs.searches import at_once
 from rbc_rllib.settings import refused
@@ -60,21 +61,22 @@ def main(arguments: list[str] | None = None) -> None:
         prepare_process()
         folder = results / options.name
         ended = run(sweep, folder, options.resume, how)
-        conclude(ended, judge)
-        if sweep.search and sweep.search.kind == "population":
+        fine = tell(ended, judge)
+        if sweep.search and sweep.search.kind == "population" and ended.finished:
             best = rank(load_trials(folder))[0].trials[0].path
             anew = folder.with_name(f"{folder.name}-anew")
             print(f"\nThe values with which {best.name} ends are trained anew with every seed: {anew}", flush=True)
             again = options.resume and can_resume(anew, how.remote)
             ended = run(trained_anew(sweep, ExperimentConfig.of_trial(best)), anew, again, how)
-            conclude(ended, judge)
+            fine &= tell(ended, judge)
         if sweep.deviators and how.remote:
             print("\nNobody was asked what leaving would gain: best_response asks, of a run in a folder.")
-        elif sweep.deviators:
+        elif sweep.deviators and ended.finished:
             words, all_asked = ask(ended.finished, sweep.deviators, sweep.deviation_iterations, how)
             print(f"\n{words}")
-            if not all_asked:
-                sys.exit(1)
+            fine &= all_asked
+        if not fine:
+            sys.exit(1)
 
 
 if __name__ == "__main__":

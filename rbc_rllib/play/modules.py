@@ -141,15 +141,18 @@ def cooled(module: GroupModule, temperature: float) -> GroupModule:
 def settled_plan(experiment: ExperimentConfig, modules: Mapping[str, GroupModule]) -> tuple[Rates, ...] | None:
     """The rates that the planner announces when training is over: the given ones, or the most likely ones of its table.
 
-    One pair for all quarters after the first, or one for each. None with discretion, and where rates are drawn.
+    One pair for all quarters after the first, or one for each. None with discretion, and where rates are drawn, as by a
+    planner who has not begun to learn: several are the most likely ones.
     """
     planner = experiment.planner
     if not planner.learns or not planner.announces:
         return planner.rates if isinstance(planner.rates, tuple) else None
     table = modules["planner"]
     assert isinstance(table, PlanModule)
-    rates = experiment.economy.tax_choices
-    income, corporate = (part.argmax(-1).tolist() for part in (table.income, table.corporate))
+    rates, tables = experiment.economy.tax_choices, (table.income, table.corporate)
+    if any((part == part.amax(-1, keepdim=True)).sum(-1).max() > 1 for part in tables):
+        return None
+    income, corporate = (part.argmax(-1).tolist() for part in tables)
     return tuple((rates[i], rates[c]) for i, c in zip(income, corporate, strict=True))
 
 

@@ -1,6 +1,7 @@
 """`Trial`: one training run as Tune sees it. Its config is an `ExperimentConfig` plus sampled values; its results are
 in economic words. In the end it may measure what a single firm gains by leaving what was learned."""
 
+import logging
 import math
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.economy.indicators import TRIVIAL_FROM
 from rbc_rllib.experiment import ExperimentConfig, Resources
 from rbc_rllib.leaving import Deviation
+from rbc_rllib.play.numerics import NumericsError
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.search import ASKED
 from rbc_rllib.settings import ConfigError
@@ -158,7 +160,8 @@ class Trial(EconomyPPO):
         }
 
     def _gain(self, iterations: int) -> float:
-        """What a single firm gains at least by leaving the policies as they are, in percent.
+        """What a single firm gains at least by leaving the policies as they are, in percent; NaN where the training of
+        its deviator ended in a `NumericsError`.
 
         As `best_response --everyone firm` finds it with one seed and one checkpoint. The deviator is trained by a trial
         of its own in this process, on its CPU where this trial has other processes.
@@ -173,10 +176,15 @@ class Trial(EconomyPPO):
                 resources=Resources(torch_threads=own.torch_threads) if others else own,
             )
             deviator = Trial({"experiment": deviating.model_dump(mode="json")}, **self._of_tune)
-            while not deviator.train()["done"]:
-                pass
-            deviator._describe(learned)
-            deviator.stop()
+            try:
+                while not deviator.train()["done"]:
+                    pass
+                deviator._describe(learned)
+            except NumericsError as error:  # what was learned before stays
+                logging.getLogger(__name__).warning("What a single firm gains is not known. %s", error)
+                return math.nan
+            finally:
+                deviator.stop()
             asked = Asked(FrozenGame.of(left, deviating, self.experiment.seed), deviating)
             response = asked.response("learned", load_networks(learned, deviating))
             return asked.percent_gained(asked.best_of([response, *asked.cooled()]))

@@ -295,6 +295,17 @@ def test_a_settled_planner_keeps_to_what_is_allowed():
     assert actions[..., 0].tolist() == [[*expected, expected[-1]]] * 20
 
 
+def test_who_has_not_begun_to_learn_draws_its_plans_and_announces_none_as_its_own():
+    experiment = ExperimentConfig(economy=SMALL, planner=Planner(mode="schedule"))
+    modules = build_modules(SMALL, planner=experiment.planner)
+    assert settled_plan(experiment, modules) is not None
+    with torch.no_grad():
+        modules["planner"].corporate[1].zero_()
+    assert settled_plan(experiment, modules) is None
+    actions = announcing("schedule", sharpness=SETTLED, modules=modules).experience["planner"].actions
+    assert len(set(actions[:, 1, 0].flatten().tolist())) > 1
+
+
 def test_logits_that_differ_little_are_told_apart_when_a_plan_has_settled():
     modules = build_modules(SMALL, planner=Planner(mode="constant"))
     with torch.no_grad():

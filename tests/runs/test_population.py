@@ -6,10 +6,12 @@ import pickle
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray import tune
 
+from rbc_rllib.evaluate import judge as judge_policies
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs import launch
 from rbc_rllib.runs.launch import Run
@@ -32,13 +34,14 @@ def test_the_best_values_are_trained_anew_with_every_seed():
 
 
 def test_the_sweep_command_trains_the_best_member_anew_and_resumes_that_too(tmp_path, monkeypatch, capsys):
-    """What `run` and `conclude` do is told by other tests."""
+    """Also where another member failed for good. What `run` and `tell` do is told by other tests."""
     command = importlib.import_module("rbc_rllib.sweep")
     found = sweep("population", seeds(SHORT), num_samples=2)
     called: list[tuple[Sweep, str, bool]] = []
 
     def trained(asked: Sweep, folder: Path, resume: bool, options: launch.RunOptions) -> Run:
         assert options.retries == 2
+        finished = []
         called.append((asked, folder.name, resume))
         for number, (rate, reward) in enumerate(((1e-3, 2.0), (5e-3, 3.0)) if asked.search else ()):
             member = SHORT.with_values({RATE: rate, CLIP: 0.2})
@@ -48,11 +51,16 @@ def test_the_sweep_command_trains_the_best_member_anew_and_resumes_that_too(tmp_
             (trial / "progress.csv").write_text("training_iteration,env_steps\n4,256\n")
             means = {name: {"mean": reward} for name in ("consumer_reward", "firm_reward", "trivial_share")}
             (trial / "evaluation.json").write_text(json.dumps({"indicators": means}))
-        return Run(folder, [], [], False)
+            finished.append(trial)
+        return Run(folder, finished, [], False)
+
+    def told(ended: Run, judge: Any) -> bool:
+        assert judge is judge_policies
+        return ended.folder.name != "failing"
 
     monkeypatch.setattr(command, "find_sweep", lambda name: found)
     monkeypatch.setattr(command, "run", trained)
-    monkeypatch.setattr(command, "conclude", lambda ended, judge: None)
+    monkeypatch.setattr(command, "tell", told)
     command.main(["bred", "--retries", "2", "--results", str(tmp_path)])
     best = trained_anew(found, SHORT.with_values({RATE: 5e-3, CLIP: 0.2}))
     assert called == [(found, "bred", False), (best, "bred-anew", False)]
@@ -65,6 +73,10 @@ def test_the_sweep_command_trains_the_best_member_anew_and_resumes_that_too(tmp_
     (tmp_path / "bred-anew" / "experiment_state-1.json").touch()
     command.main(["bred", "--retries", "2", "--resume", "--results", str(tmp_path)])
     assert [resume for _, _, resume in called] == [True, False, True, True]
+    called.clear()
+    with pytest.raises(SystemExit, match="1"):
+        command.main(["failing", "--retries", "2", "--results", str(tmp_path)])
+    assert called == [(found, "failing", False), (best, "failing-anew", False)]
 
 
 def test_perturbed_values_stay_in_the_search_space():

@@ -8,10 +8,12 @@ import sys
 import pytest
 
 from rbc_rllib.best_response import best_responses, find_checkpoints
+from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.responses import judge
 from rbc_rllib.runs.launch import run
 from rbc_rllib.training.checkpoints import checkpoints_in, training_state
+from rbc_rllib.training.deviations import deviators_game
 from tests.runs.commands import REPOSITORY, rows
 from tests.runs.trials import trained, trial_of
 from tests.small import SMALL, changed, weights
@@ -112,6 +114,20 @@ def test_nobody_is_asked_in_an_economy_that_is_dead(monkeypatch):
     report = trial._report
     monkeypatch.setattr(trial, "_report", lambda result: report(result) | {"economy": {"trivial_share": 0.5}})
     assert math.isnan(trial.train()["gain"]["each_firm"])
+    trial.stop()
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+def test_a_deviator_that_fails_leaves_a_gain_unknown_and_the_trial_as_it_is(monkeypatch, caplog):
+    def hasty(*asked):
+        return deviators_game(*asked).with_values({"learning.learning_rate": dict.fromkeys(GROUPS, 1e30)})
+
+    monkeypatch.setattr("rbc_rllib.runs.trial.deviators_game", hasty)
+    trial = trial_of(SMALL.with_values({"curriculum.total_env_steps": 64}), gain_iterations=2)
+    report = trial.train()
+    assert report["done"]
+    assert math.isnan(report["gain"]["each_firm"])
+    assert "is not finite" in caplog.text
     trial.stop()
 
 
