@@ -17,8 +17,8 @@ class StageCallback(RLlibCallback):
     """Applies the stage of the moment; subclasses say what of it.
 
     The stage is a function of the algorithm's lifetime env steps alone. It is applied when the algorithm is built,
-    after every iteration and when a checkpoint was loaded, so nothing is lost with a restore. Evaluations see the final
-    stage: the economy itself.
+    after every iteration and when a checkpoint was loaded, so nothing is lost with a restore. RLlib's own evaluations
+    see the final stage, at the no-Ponzi penalty that training has come to.
     """
 
     def __init__(self, curriculum: Curriculum):
@@ -59,7 +59,7 @@ class StageCallback(RLlibCallback):
         self.apply(algorithm)
 
     def on_evaluate_start(self, *, algorithm: Any, **_: Any) -> None:
-        """Policies are judged in the economy itself."""
+        """Policies are judged in the final stage."""
         runners = algorithm.eval_env_runner_group or algorithm.env_runner_group
         self._change_economies(algorithm, runners, self.curriculum.final())
 

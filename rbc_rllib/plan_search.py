@@ -175,6 +175,8 @@ def resumed(folder: Path, settings: dict[str, Any]) -> PlanSearch:
     for name, value in settings.items():
         if value != search.settings[name]:
             rule = f"the search that is to be resumed was done with {search.settings[name]!r}"
+            if name == "checkpoint":
+                raise ConfigError("RUN", value, rule, "as it was trained on, give another --results for a new search")
             raise ConfigError(f"--{name}", value, rule, "give the same, or another --results for a new search")
     return search
 

@@ -1,6 +1,7 @@
 """Ctrl-C: every running trial saves a checkpoint after its present iteration, then the run ends and can be resumed."""
 
 import signal
+import threading
 from typing import Any
 
 from ray import tune
@@ -10,7 +11,7 @@ from rbc_rllib.training.rllib_internals import end_tune_gracefully, leave_interr
 
 
 class Interruption(tune.Callback):
-    """Catches Ctrl-C while it is entered."""
+    """Catches Ctrl-C while it is entered, in the main thread."""
 
     def __init__(self) -> None:
         self.requested = self._told = False
@@ -18,10 +19,13 @@ class Interruption(tune.Callback):
 
     def __enter__(self) -> None:
         leave_interrupts_to_us()
-        self._previous = signal.signal(signal.SIGINT, self._request)
+        self._caught = threading.current_thread() is threading.main_thread()  # no other may: there Ctrl-C ends all
+        if self._caught:
+            self._previous = signal.signal(signal.SIGINT, self._request)
 
     def __exit__(self, *_: Any) -> None:
-        signal.signal(signal.SIGINT, self._previous)
+        if self._caught:
+            signal.signal(signal.SIGINT, self._previous)
 
     def _request(self, *_: Any) -> None:
         if self.requested:

@@ -38,7 +38,9 @@ class SnapshotCopy(tune.Callback):
         started = time.monotonic()
         if started < self._next_look:
             return
-        self._state = self._state or next(map(state_file, trials), None)
+        if not self._state and (state := next(map(state_file, trials), None)):
+            self._state = state
+            forget_results(state.parent)
         changed = self._state.stat().st_mtime_ns if self._state else 0
         if not self._state or changed == self._copied:
             return
@@ -48,6 +50,13 @@ class SnapshotCopy(tune.Callback):
         self._copied = changed
         now = time.monotonic()
         self._next_look = now + (now - started) / LONGEST_SHARE
+
+
+def forget_results(staged: Path) -> None:
+    """Delete the copies of results that Tune makes beside its snapshots when a run is resumed: with each snapshot it
+    would put them in the place of newer ones."""
+    for path in {*staged.glob("*.json")} - {*snapshot_files(staged)}:
+        path.unlink()
 
 
 def check_own(folder: Path) -> None:

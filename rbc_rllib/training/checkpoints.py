@@ -180,6 +180,9 @@ def policies_hash(networks: Mapping[str, GroupModule]) -> str:
 def _tensors(checkpoint: Path, policy: str) -> dict[str, torch.Tensor]:
     path, fix = network_file(checkpoint, policy), "take another checkpoint, or train the run anew"
     if not path.is_file():
+        if cut_off := damage(checkpoint):
+            fix = "go on training with --resume, from the checkpoint before it"
+            raise ConfigError("checkpoint", str(checkpoint), f"it was not saved to its end ({cut_off})", fix)
         rule = f"it holds no {NETWORKS}/{path.name}; only RLlib's pickles hold networks in older ones, and none is read"
         raise ConfigError("checkpoint", str(checkpoint), rule, fix)
     try:

@@ -51,8 +51,9 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     observations `shared` [G] and `private` [K, P], actions [K, heads], advantages [K]. Every group has equally many
     rows, so RLlib's batch sizes, counters and minibatches mean what they say, and its stock PPO learner applies.
 
-    What it draws depends only on the seed, the runner's index and the env steps before it: nothing is lost when a
-    run is restored or a runner restarted.
+    What it draws in training depends only on the seed, the runner's index and the env steps before it: nothing is lost
+    when a run is restored or a runner restarted. In RLlib's own evaluations, which do not tell of env steps, it goes
+    through one stream of its own.
     """
 
     def __init__(self, *, config: Any, **kwargs: Any):
@@ -81,6 +82,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         if array_library(settings["array_library"]) is np:
             self._device = torch.device("cpu")
         self._generator = torch.Generator(self._device)
+        self._generator.manual_seed(stream_seed(self._seed or 0, self.worker_index))
         self.env: Any = RBCEnv(settings)
         make_callback(
             "on_environment_created",
@@ -156,8 +158,9 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         frozen, refinement = self.experiment.frozen_policies, self.experiment.refinement
         remote = self.worker_index > 0 or self.config.num_learners > 0
         progress = self.experiment.curriculum.progress(env_steps or 0)
-        meets_pool = env_steps is not None and refinement.meets_pool(progress)  # which is for training alone
-        rollouts = -(-wanted // per_rollout) * refinement.batches(progress)
+        training = env_steps is not None
+        meets_pool = training and refinement.meets_pool(progress)
+        rollouts = -(-wanted // per_rollout) * (refinement.batches(progress) if training else 1)
         earlier_runners = max(self.worker_index - 1, 0)
         played = (env_steps or 0) // economy.params.episode_length + earlier_runners * rollouts * economy.num_envs
         batches = []

@@ -1,6 +1,7 @@
 """Plan search: the best plan is found where it is known, followers stay, and a resumed search has the same plans."""
 
 import json
+import shutil
 from itertools import product
 
 import numpy as np
@@ -179,6 +180,11 @@ def test_without_retraining_nothing_is_trained_and_nothing_overwritten(tmp_path,
         for word in words:
             assert word in sentence, sentence
         assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    shutil.copytree(run / "checkpoint_000000", run / "checkpoint_000001")
+    with pytest.raises(SystemExit):
+        main([*arguments[:-1], "--resume"])
+    assert "RUN = 'checkpoint_000001'" in (sentence := capsys.readouterr().err)
+    assert "done with 'checkpoint_000000'; as it was trained on, give another --results" in sentence
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -327,6 +329,19 @@ def test_an_interrupted_run_ends_when_every_running_trial_is_saved_or_at_once_wh
     assert capsys.readouterr().out.count("Interrupted: saving a checkpoint") == 1
     with pytest.raises(KeyboardInterrupt):
         interruption._request()
+
+
+def test_in_another_thread_than_the_main_one_nothing_is_caught():
+    before, inside = signal.getsignal(signal.SIGINT), []
+
+    def enter() -> None:
+        with Interruption():
+            inside.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert inside == [before] == [signal.getsignal(signal.SIGINT)]
 
 
 @pytest.mark.parametrize("requested", [False, True])

@@ -77,6 +77,12 @@ def test_every_snapshot_is_copied_when_tune_has_written_it(folder, staged):
     assert sorted(path.name for path in folder.iterdir()) == sorted([*NAMES, COPY, "sweep.json"])
 
 
+def test_results_that_tune_has_copied_beside_its_snapshots_replace_no_newer_ones(folder, staged):
+    (staged / "solutions.json").write_text("of before")
+    copier(folder, staged)()
+    assert sorted(path.name for path in staged.iterdir()) == sorted(NAMES)
+
+
 def test_without_trials_nothing_is_copied(tmp_path, staged):
     copier(tmp_path, staged)(())
     assert not (tmp_path / COPY).exists()

@@ -10,6 +10,7 @@ from rbc_rllib.economy import GROUPS
 from rbc_rllib.runs.trial import Trial
 from rbc_rllib.training.algorithm import lifetime_env_steps
 from rbc_rllib.training.config import algorithm_config, stock_config
+from rbc_rllib.training.env_runner import BatchedEnvRunner
 from rbc_rllib.training.rllib_internals import economies_of
 from tests.small import SMALL, build, changed, weights
 
@@ -126,6 +127,18 @@ def test_evaluation_sees_the_economy_itself_and_training_goes_on_as_before():
     assert (runner.env.economy.ranges, runner.env.economy.labor_disutility_scale) == training
     assert final.ranges != training[0]
     algorithm.stop()
+
+
+def test_rllibs_own_evaluations_have_a_stream_for_each_seed_and_runner():
+    """They do not say after how many env steps they are."""
+
+    def stream_of(seed: int, index: int) -> int:
+        runner = BatchedEnvRunner(config=algorithm_config(SMALL.replace(seed=seed)), worker_index=index)
+        return runner._generator.initial_seed()
+
+    streams = [stream_of(seed, index) for seed in (0, 1) for index in (0, 1, 2)]
+    assert len(set(streams)) == len(streams)
+    assert stream_of(1, 2) == streams[-1]
 
 
 def test_rllibs_own_evaluation_works_with_the_batched_runner():

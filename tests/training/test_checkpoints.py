@@ -343,10 +343,14 @@ def test_policies_evaluations_and_best_responses_read_no_pickle(saved, tmp_path)
 
 
 def test_a_checkpoint_of_an_older_version_is_refused_in_one_sentence(saved, tmp_path):
-    """It held its networks in RLlib's pickles alone."""
+    """It held its networks in RLlib's pickles alone. One that a killed run was saving is told apart."""
     folder = shutil.copytree(saved.folder, tmp_path / "trial")
     checkpoint = folder / "checkpoint_000000"
     shutil.rmtree(network_file(checkpoint, "firm").parent)
+    with pytest.raises(
+        ConfigError, match=r"not saved to its end \(its file networks/.* is missing\); go on .*--resume"
+    ):
+        load_policies(folder)
     record = json.loads((checkpoint / STATE_FILE).read_text())
     (checkpoint / STATE_FILE).write_text(json.dumps({key: record[key] for key in record if key != "files"}))
     with pytest.raises(ConfigError) as refusal:
