@@ -31,7 +31,8 @@ begin closed_economy python -m rbc_rllib.sweep closed_economy
 for seed in 0 1 2 3 4; do
   for run in tax_baselines/{schedule,constant,discretion}_seed$seed total_welfare/schedule_total_seed$seed; do
     begin "best_response-${run/\//-}" \
-      python -m rbc_rllib.best_response "$results/$run" --groups firm consumer --everyone firm consumer --seeds 1
+      python -m rbc_rllib.best_response "$results/$run" --groups firm consumer --everyone firm consumer --seeds 1 \
+      --set learning.num_epochs=2
   done
 done
 for command in tax_map plan_search; do
