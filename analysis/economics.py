@@ -29,6 +29,9 @@ MACRO = (
 )
 """The rows of the table."""
 
+RATIOS = ("real_wage", "labor_share")
+"""Those that say nothing of a dead economy, where next to nothing is divided by next to nothing."""
+
 
 def macro(data: Rollout, params: EconomyParameters) -> dict[str, float]:
     """Each of `MACRO`, mean over episodes.
@@ -59,7 +62,8 @@ def wealth(data: Rollout) -> numpy.ndarray:
 
 
 def largest_residual(data: Rollout, params: EconomyParameters) -> float:
-    """The largest residual of any account in any quarter but the last, after which nothing is recorded."""
+    """The largest residual of any account in any quarter but the last, after which nothing is recorded; NaN where there
+    is one among them."""
 
     def at(quarter: int, kind: str, cls: Any) -> Any:
         return cls(**{name: data[f"{kind}/{name}"][quarter] for name in cls.__dataclass_fields__})
@@ -68,7 +72,7 @@ def largest_residual(data: Rollout, params: EconomyParameters) -> float:
     for quarter in range(len(data["state/prices"]) - 1):
         before, after = at(quarter, "state", State), at(quarter + 1, "state", State)
         found = residuals(params, before, at(quarter, "outcome", Outcome), after)
-        worst = max(worst, *(float(numpy.abs(values).max()) for values in found.values()))
+        worst = float(numpy.max([worst, *(numpy.abs(values).max() for values in found.values())]))
     return worst
 
 

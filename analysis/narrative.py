@@ -139,6 +139,8 @@ def _living_sentences(alive: Sequence[Trial], chosen: Sequence[Trial]) -> list[s
     )
     words = {"discretion": "the planner sets", "fixed": "taxes are fixed and announced:"}
     taxes = words.get(first.planner.mode, "the planner announces")
+    if first.planner.rates == "drawn":
+        taxes = "taxes are drawn at random, in the mean"
     return [
         f"{_where(alive, chosen)}{_state(alive)} not trivial{partly}.",
         f"mean rewards a quarter: consumer {text('consumer_reward')}, firm {text('firm_reward')};"

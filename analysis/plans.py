@@ -304,7 +304,8 @@ def _of_retraining(search: PlanSearch) -> list[str]:
         )
     if better := [other for other in known if known[other].above_zero]:
         best = max(better, key=lambda other: known[other].mean)
-        return [f"With retrained followers {best} is better than the {name} plan, by {bounded(known[best])}."]
+        difference = f"{bounded(known[best])} (each plan by itself)"
+        return [f"With retrained followers {best} is better than the {name} plan, by {difference}."]
     most = max(known, key=lambda other: known[other].mean)
     return [
         f"With retrained followers no plan is significantly better than the {name} one"
@@ -316,8 +317,8 @@ def _of_errors(search: PlanSearch) -> list[str]:
     error, welfare = t_interval(list(search.errors.values())), abs(search.learned.frozen.mean)
     share = f", {bounded(error.scaled(100 / welfare))}% of the {search.learned.name} plan's" if welfare else ""
     sentences = [
-        f"Welfare by retrained followers minus that by the run's own is {bounded(error)} a quarter{share} (mean over"
-        f" {count(error.count, 'plan')})."
+        f"Welfare by retrained followers minus that by the run's own is {bounded(error)} a quarter{share}:"
+        f" mean and interval over {count(error.count, 'plan')}, not over seeds."
     ]
     if search.rank_correlation is not None:
         sentences.append(

@@ -17,9 +17,11 @@ from analysis.comparison import comparison_table, markdown_table
 from analysis.gains import words
 from analysis.narrative import narrative
 from analysis.page import write_page
+from analysis.plans import search_words
 from analysis.ranking import rank, ranking_text, searched
 from analysis.sections import economics, equilibrium, learning, overview, rollouts, search, spectrum, taxes
 from analysis.study import Study, load_study
+from analysis.tax_map_report import map_text
 from analysis.taxes import compare_economies
 from analysis.welfare import welfare_text
 from rbc_rllib.settings import ConfigError, refused
@@ -42,11 +44,13 @@ def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> str
 
 def text_of(study: Study) -> str:
     """What a terminal shows of a study: the table by treatment, what happened, learned against fixed taxes, and what a
-    search found; without a trial, what leaving gains."""
+    search found; without a trial, what leaving gains, other plans and other rates."""
     parts = list(study.damaged.values())
     if not study.trials:
         for answer in study.answers:
             parts += [f"{answer.label}, {each.checkpoint}:\n{words(each)}" for each in answer.solutions]
+        parts += [f"{label}:\n{search_words(found)}" for label, found in study.searches.items()]
+        parts += [f"{label}:\n{map_text(found)}" for label, found in study.maps.items()]
     if study.trials:
         parts += [markdown_table(comparison_table(study.trials)), overview.CAPTION, narrative(study.trials)]
     if len({trial.planner.learns for trial in study.trials}) > 1:

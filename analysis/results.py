@@ -93,8 +93,9 @@ def treatment(trial: Trial) -> str:
 
 
 def rolled_out(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that are finished and have a held-out roll-out."""
-    return [trial for trial in trials if trial.finished and trial.rollout]
+    """Those that are finished and have a held-out roll-out, one of each seed of a treatment."""
+    groups = by_treatment([trial for trial in trials if trial.finished and trial.rollout])
+    return [trial for members in groups.values() for trial in one_a_seed(members)]
 
 
 def by_treatment(trials: Sequence[Trial]) -> dict[str, list[Trial]]:

@@ -135,7 +135,9 @@ def _read_trial(study: Study, folder: Path) -> None:
         place = study.failures if failed(trial) else study.recoveries
         place[label] = textwrap.shorten(trial.error, CAUSE_LETTERS, placeholder=" ...")
     for path in sorted(folder.glob("temptation.json")) or sorted(folder.glob("temptation-*/temptation.json")):
-        study.temptations[label] = read_json(path)
+        record = read_json(path)
+        if not record["trivial"] and record["checkpoint"] == (trial.evaluation or record)["checkpoint"]:
+            study.temptations[label] = record  # of the policies that are evaluated, in an economy that lives
 
 
 def _read_answer(study: Study, folder: Path) -> None:

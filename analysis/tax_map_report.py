@@ -88,7 +88,8 @@ def _peak_text(tax_map: TaxMap) -> list[str]:
             lines.append([percent(peak.held), percent(peak.rate), *numbers, lost])
         bending = [percent(peak.held) for peak in peaks if peak.bends]
         which = f"where the {held} tax is {listed(bending)}" if bending else "for no rate of the other"
-        sentence = f"Raising the {tax} tax from its peak to {highest} loses revenue, distinguishably, {which}."
+        loses = "loses revenue, distinguishably (each by itself)"
+        sentence = f"Raising the {tax} tax from its peak to {highest} {loses}, {which}."
         parts += [markdown(lines), sentence] if peaks else ["No taxes bring any revenue."]
     return parts
 

@@ -13,8 +13,8 @@ import numpy
 from analysis.followers import FOLLOWERS, percent_gain
 from analysis.intervals import CONFIDENCE, Interval, t_interval
 from analysis.metrics import indicator, seed_values, seeds, verdict
-from analysis.results import Trial, by_treatment, differing_settings, flat_settings
-from analysis.writing import plain
+from analysis.results import Trial, by_treatment, differing_settings, flat_settings, one_a_seed
+from analysis.writing import percent, plain
 from rbc_rllib.economy.planner import Planner, Rates, social_welfare
 from rbc_rllib.settings import ConfigError
 
@@ -52,7 +52,7 @@ class Treatment:
             return f"learned: {self.planner.mode}"
         if not any(self.pair):
             return "none"
-        return "fixed " + " and ".join(f"{rate:.0%}" for rate in dict.fromkeys(self.pair))
+        return "fixed " + " and ".join(percent(rate) for rate in dict.fromkeys(self.pair))
 
     @property
     def goal(self) -> Definition:
@@ -89,11 +89,11 @@ class Treatment:
         return t_interval(seed_values(self.trials, "firm_reward"))
 
     def follower_gain(self, deviator: str) -> Interval | None:
-        """What `deviator` gains at least, in percent of its group's mean absolute reward: mean over the living trials
+        """What `deviator` gains at least, in percent of its group's mean absolute reward: mean over the living seeds
         that were asked, with its 95% Student t interval; None where none was."""
-        living = [trial for trial in self.trials if trial not in self.trivial]
-        gains = [gain.mean for trial in living if (gain := percent_gain(trial, deviator))]
-        return t_interval(gains) if gains else None
+        gains = {trial: percent_gain(trial, deviator) for trial in self.trials if trial not in self.trivial}
+        asked = one_a_seed([trial for trial, gain in gains.items() if gain])
+        return t_interval([gain.mean for trial in asked if (gain := gains[trial])]) if asked else None
 
     def mean_rate(self, name: str) -> float:
         """Mean of `income_tax_rate` or `corporate_tax_rate` over seeds and over the quarters after the first."""

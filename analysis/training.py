@@ -18,7 +18,7 @@ from analysis.figures import GREY, colors, new_figure, tidy
 from analysis.intervals import CONFIDENCE
 from analysis.metrics import verdict
 from analysis.quantities import BY_NAME
-from analysis.results import Trial, by_treatment
+from analysis.results import Trial, by_treatment, one_a_seed
 
 LEGEND_LETTERS = 170  # that fit into one row
 THIN = 1.5  # below all thick lines, so that a PDF holds one image of them a panel
@@ -34,13 +34,14 @@ def trial_curve(trial: Trial, indicator: str) -> pandas.Series:
 
 
 def interval_curve(trials: Sequence[Trial], indicator: str) -> pandas.DataFrame:
-    """`mean` over the trials of one treatment with `low` and `high`, its 95% Student t interval, by env steps.
+    """`mean` over the seeds of one treatment with `low` and `high`, its 95% Student t interval, by env steps.
 
     Smoothed by a centred moving average over 5% of the training. It covers the env steps that all finished trials have
     in common (all trials, where none is finished), so that a trial that stops early makes no jump. No bounds (NaN)
-    below two trials.
+    below two seeds.
     """
-    curves = [trial_curve(trial, indicator) for trial in [t for t in trials if t.finished] or trials]
+    members = one_a_seed([trial for trial in trials if trial.finished] or trials)
+    curves = [trial_curve(trial, indicator) for trial in members]
     curves = [curve for curve in curves if not curve.empty]
     if not curves:
         return pandas.DataFrame({"mean": [], "low": [], "high": []}, dtype=float)

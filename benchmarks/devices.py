@@ -4,8 +4,9 @@
     python -m benchmarks.devices --economies 32 1024
 
 Prints agent-steps per second (an economy of 100 consumers, 10 firms and a planner makes 111 a quarter) of sampling,
-learning and whole iterations, and the GPU's peak memory. On the GPU the economies are CuPy's, and networks and learner
-share their device; on the CPU all is NumPy and torch with one thread. At each number of economies both run in turn.
+learning and whole iterations, and what torch held of the GPU's memory at most. On the GPU the economies are CuPy's, and
+networks and learner share their device; on the CPU all is NumPy and torch with one thread. At each number of economies
+both run in turn.
 """
 
 import argparse
@@ -17,13 +18,13 @@ import torch
 
 from benchmarks.cases import Case, agent_steps, build, experiment_of, our_case, ray_of_our_own
 from rbc_rllib.arrays import array_library
-from rbc_rllib.settings import refused
+from rbc_rllib.settings import at_least_one, refused
 
 ECONOMIES = (32, 128, 512, 1024, 4096)
 LARGEST_ON_CPU = 512
 """More take the CPU long, and their rate is the same."""
 
-HEAD = f"{'economies':>9}  {'device':<6}{'sampling':>14}{'learning':>14}{'iteration':>14}{'peak MB':>10}"
+HEAD = f"{'economies':>9}  {'device':<6}{'sampling':>14}{'learning':>14}{'iteration':>14}{'torch MB':>10}"
 
 
 def clock() -> float:
@@ -80,6 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds at each number (default 5)")
     options = command.parse_args(arguments)
     with refused(command):
+        at_least_one(repeats=options.repeats)
         array_library("cupy")
         with ray_of_our_own():
             print(HEAD)

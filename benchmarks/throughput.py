@@ -125,7 +125,7 @@ def run(experiment: ExperimentConfig, repeats: int, clock: Clock) -> dict[str, A
 
     return {
         **ratios,
-        "agent_steps_per_second": {economies: few_rates, MANY_ECONOMIES: many_rates},
+        "agent_steps_per_second": {"usual": few_rates, "many": many_rates},
         "time_by_part": parts,
         "floor": {"operations": needed, "peak_operations_per_second": peak, "share_of_iteration": share},
         "settings": {

@@ -1,18 +1,19 @@
 """The economies in the words of macroeconomics, by treatment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy
 import pandas
 from matplotlib.figure import Figure
 
-from analysis.economics import MACRO, consumption_equivalent_variation, incidence_panel, lorenz_panel, macro
+from analysis.economics import MACRO, RATIOS, consumption_equivalent_variation, incidence_panel, lorenz_panel, macro
 from analysis.facets import facets
 from analysis.figures import legend_below, new_figure
-from analysis.intervals import CONFIDENCE, t_interval
+from analysis.intervals import CONFIDENCE, Interval, bounded, t_interval
+from analysis.metrics import verdict
 from analysis.page import Missing, Part, Picture, Section, Table, Words
-from analysis.quantities import Quantity
 from analysis.results import Trial, by_treatment, rolled_out
 from analysis.rollout import Rollout, load_rollout
 from analysis.study import Study
@@ -27,26 +28,27 @@ def section(study: Study) -> Section:
     if not shown:
         return Section("Economics", (Missing("No trial has a held-out roll-out.", study.to_evaluate),))
     loaded = {trial.path: load_rollout(trial.path / "rollout.npz") for trial in shown}
-    groups, rollouts = by_treatment(shown), _by_treatment(shown, loaded)
+    groups = by_treatment(shown)
     params = {name: members[0].economy_parameters for name, members in groups.items()}
     economies = {trial.path: economy for economy, members in by_economy(shown).items() for trial in members}
     economy_of = {name: economies[members[0].path] for name, members in groups.items()}
     untaxed = {economy_of[n]: members for n, members in groups.items() if _is_untaxed(members[0].planner.rates)}
     numbers, texts, worst = {}, {}, 0.0
-    for name, own in rollouts.items():
-        values = [macro(data, params[name]) for data in own]
-        worst = max(worst, *(each["residual"] for each in values))
-        numbers[name] = {q.title: float(numpy.mean([each[q.name] for each in values])) for q in MACRO}
-        texts[name] = {q.title: _text(q, [each[q.name] for each in values]) for q in MACRO}
-        if base := untaxed.get(economy_of[name]):
-            others = (loaded[_of_seed(trial.seed, base).path] for trial in groups[name])
-            pairs = zip(own, others, strict=True)
-            rise = float(numpy.mean([consumption_equivalent_variation(*pair, params[name]) for pair in pairs]))
-            numbers[name][EQUIVALENT] = rise
-            texts[name][EQUIVALENT] = "-" if numpy.isnan(rise) else f"{rise:,.1f}"
+    for name, members in groups.items():
+        values = {trial: macro(loaded[trial.path], params[name]) for trial in members}
+        worst = float(numpy.max([worst, *(each["residual"] for each in values.values())]))
+        of = {q: _alive(members) if q.name in RATIOS else members for q in MACRO}
+        means = {q.title: t_interval([values[trial][q.name] for trial in of[q]]) for q in MACRO}
+        texts[name] = {q.title: _text(q.of, means[q.title]) for q in MACRO}
+        if base := {trial.seed: loaded[trial.path] for trial in _alive(untaxed.get(economy_of[name], []))}:
+            pairs = [(loaded[trial.path], base[trial.seed]) for trial in members if trial.seed in base]
+            means[EQUIVALENT] = t_interval([consumption_equivalent_variation(*pair, params[name]) for pair in pairs])
+            texts[name][EQUIVALENT] = _text(partial(bounded, text="{:,.1f}".format), means[EQUIVALENT])
+        numbers[name] = {title: interval.mean for title, interval in means.items()}
     caption = (
         f"Means over held-out episodes and seeds; [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds,"
-        " where there are two or more."
+        " where there are two or more. Real wage and labor share are of living economies; no taxes: of the same seed,"
+        " where it lives."
     )
     frames = [pandas.DataFrame.from_dict(each, orient="index").rename_axis("treatment") for each in (numbers, texts)]
     frames[1] = frames[1].fillna("-")  # economies in which nobody is untaxed
@@ -88,11 +90,9 @@ def _is_untaxed(rates: object) -> bool:
     return isinstance(rates, tuple) and not any(rate for pair in rates for rate in pair)
 
 
-def _of_seed(seed: int, trials: Sequence[Trial]) -> Trial:
-    """The one with that seed, or the last one where there is none."""
-    return next((trial for trial in trials if trial.seed == seed), trials[-1])
+def _alive(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if verdict(trial) != "trivial"]
 
 
-def _text(quantity: Quantity, values: list[float]) -> str:
-    interval = t_interval(values)
-    return "-" if numpy.isnan(interval.mean) else quantity.of(interval)
+def _text(of: Callable[[Interval], str], interval: Interval) -> str:
+    return "-" if numpy.isnan(interval.mean) else of(interval)

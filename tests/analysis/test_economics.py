@@ -14,10 +14,11 @@ from analysis.economics import (
 )
 from analysis.figures import new_figure
 from analysis.page import Table
+from analysis.rollout import load_rollout
 from analysis.sections.economics import EQUIVALENT, section
 from analysis.sections.rollouts import by_firm, firm_names, heat_map, sales_words
 from analysis.study import load_study
-from tests.analysis.samples import FIXED, LIVING, SMALL, played, write_trial
+from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, played, write_trial
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +118,27 @@ def test_what_taxes_are_worth_is_told_where_somebody_is_untaxed_in_the_same_econ
     assert table.frame.loc["taxed", EQUIVALENT] == pytest.approx(0, abs=1e-6)  # the roll-outs are those of the seed
     assert numpy.isnan(table.frame.loc["closed", EQUIVALENT])
     assert table.texts.loc["closed", EQUIVALENT] == "-"
+
+
+def test_dead_seeds_and_seeds_that_nobody_untaxed_shares_leave_ratios_and_variations_as_they_are(tmp_path):
+    for seed, indicators in ((0, LIVING), (1, DEAD), (2, LIVING)):
+        trial = write_trial(tmp_path, "taxed", seed, indicators, rollout=True, planner=FIXED)
+        if indicators is DEAD:
+            arrays = dict(numpy.load(trial / "rollout.npz"))
+            sold = {name: 0 * arrays[name] for name in ("outcome/consumption", "outcome/exports")}
+            numpy.savez_compressed(trial / "rollout.npz", **arrays | sold)
+    for seed, indicators in ((0, LIVING), (2, DEAD)):
+        planner = {"mode": "fixed", "rates": [[0.0, 0.0]]}
+        write_trial(tmp_path, "free", seed, indicators, rollout=True, planner=planner)
+    table = section(load_study([tmp_path])).parts[0]
+    assert isinstance(table, Table)
+    living = [macro(load_rollout(tmp_path / f"taxed_{seed}" / "rollout.npz"), SMALL)["labor_share"] for seed in (0, 2)]
+    (title,) = (quantity.title for quantity in MACRO if quantity.name == "labor_share")
+    assert table.frame.loc["taxed", title] == pytest.approx(numpy.mean(living))
+    assert table.frame.loc["taxed", EQUIVALENT] == pytest.approx(0, abs=1e-6)  # of seed 0 alone
+
+
+def test_accounts_that_are_not_numbers_do_not_add_up(data):
+    broken = {name: values.copy() for name, values in data.items()}
+    broken["state/consumer_budget"][4] = numpy.nan
+    assert numpy.isnan(largest_residual(broken, SMALL))

@@ -10,7 +10,7 @@ from analysis.followers import follower_gains, followers_table, followers_words,
 from analysis.intervals import t_interval
 from analysis.results import folder_beside, load_trial, load_trials
 from analysis.study import load_study
-from analysis.taxes import compare_taxes
+from analysis.taxes import Treatment, compare_taxes
 from analysis.welfare import welfare_text
 from rbc_rllib.settings import ConfigError
 from tests.analysis.samples import DEAD, LIVING, SMALL, gain, write_answers, write_trial
@@ -129,6 +129,9 @@ def test_the_comparison_of_taxes_shows_gains_over_seeds_and_what_commitment_is_w
     expected = t_interval([1.0, 3.0])
     assert (own.mean, own.low, own.high, own.count) == (2.0, expected.low, expected.high, 2)
     assert schedule.follower_gain("firm") is None
+    again = write_trial(tmp_path / "again", "schedule", 1, LIVING, iterations=2, planner=modes["schedule"])
+    write_gains(again, {"each_firm": 3.0})
+    assert Treatment("schedule", (*schedule.trials, load_trial(again))).follower_gain("each_firm") == own
     worth = comparison.worth_of_commitment(schedule, "consumer")
     assert worth.by_seed == pytest.approx({0: 36.0, 1: 42.0, 2: 48.0})  # 12 consumers
     discretion = next(each for each in comparison.learned if each.name == "discretion")
