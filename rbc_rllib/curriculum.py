@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from rbc_rllib.economy import GROUPS, ActionRanges, EconomyParameters
 from rbc_rllib.economy.actions import TOLERANCE
-from rbc_rllib.settings import ConfigError, PerGroup, Settings
+from rbc_rllib.settings import ConfigError, NonNegativePerGroup, PerGroup, Settings
 
 SETTLED = 1e6
 """Sharpness at which a plan is its most likely one, unless logits differ by rounding errors only."""
@@ -68,13 +68,13 @@ class Curriculum(Settings):
 
     labor_disutility_time_constant: PositiveFloat = 0.05
 
-    initial_entropy_coeff: PerGroup = PerGroup(consumer=0.5, firm=0.5, planner=0.5)
-    final_entropy_coeff: PerGroup = PerGroup(consumer=0.05, firm=0.05, planner=0.05)
+    initial_entropy_coeff: NonNegativePerGroup = PerGroup(consumer=0.5, firm=0.5, planner=0.5)
+    final_entropy_coeff: NonNegativePerGroup = PerGroup(consumer=0.05, firm=0.05, planner=0.05)
     entropy_time_constant: PositiveFloat = 0.05
     entropy_from_own_start: bool = False  # whether a group's entropy stays high until it starts to learn
     # To which the bonus falls linearly late in training, so that policies end closer to a best response, where it is
     # higher than that; None keeps it as it is.
-    cooled_entropy_coeff: PerGroup | None = PerGroup(consumer=0.02, firm=0.01, planner=0.02)
+    cooled_entropy_coeff: NonNegativePerGroup | None = PerGroup(consumer=0.02, firm=0.01, planner=0.02)
     cooling_start: float = Field(0.5, ge=0, le=1)
     cooling_end: float = Field(0.85, ge=0, le=1)
 

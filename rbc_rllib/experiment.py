@@ -19,7 +19,7 @@ from rbc_rllib.economy.observations import ENCODINGS, Encoding
 from rbc_rllib.files import read_object, write_text
 from rbc_rllib.leaving import DEVIATOR, Deviation, Leaving, PoolMember
 from rbc_rllib.search import AT_ONCE, Search
-from rbc_rllib.settings import ConfigError, Folder, PerGroup, PositivePerGroup, Settings
+from rbc_rllib.settings import ConfigError, Folder, NonNegativePerGroup, PerGroup, PositivePerGroup, Settings
 
 FIXED_BY_A_MEMBER = (
     "learning.algorithm",
@@ -40,7 +40,7 @@ class Learning(Settings):
     num_epochs: PositiveInt = 2
     num_minibatches: PositiveInt = 2
     clip_param: PositiveFloat = 0.1
-    learning_rate: PerGroup = PerGroup(consumer=2e-3, firm=2e-3, planner=1e-3)
+    learning_rate: NonNegativePerGroup = PerGroup(consumer=2e-3, firm=2e-3, planner=1e-3)
     plan_learning_rate: PositiveFloat = 8e-3  # of a planner who learns a plan: a table takes larger steps
     final_learning_rate_share: float = Field(0.05, ge=0, le=1)  # reached linearly at the end of training
     grad_clip: PositiveFloat = 2.0  # global norm, each group by itself
@@ -251,7 +251,10 @@ class ExperimentConfig(Settings):
             for part in path:
                 held = getattr(held, part)
                 inner = inner.setdefault(part, held.model_dump(exclude_unset=True))
-            inner[last] = value
+                if not isinstance(inner, dict):
+                    rule = f"{part} is set to {inner!r} beside it, which holds no keys"
+                    raise ConfigError(key, value, rule, "set one of the two")
+            inner[last] = dict(value) if isinstance(value, dict) else value
         return type(self)(**nested)
 
     def check_key(self, key: str, value: Any) -> None:
@@ -304,6 +307,9 @@ class Sweep:
                 experiment.check_key(key, domain)
             except ConfigError as error:
                 raise ConfigError("search_space", key, error.rule, error.fix) from None
+        if self.num_samples < 1 or (self.num_samples > 1 and not self.search_space):
+            rule = "it must be 1 or more, and 1 where no setting is searched, as all draws would be the same"
+            raise ConfigError("num_samples", self.num_samples, rule, "leave it out, or name a search_space")
         for experiment, deviator in product(self.experiments, self.deviators):
             experiment.check_leaving(Leaving(deviator=deviator))
         if self.deviation_iterations < 1:
@@ -315,7 +321,7 @@ class Sweep:
     def _check_search(self, search: Search) -> None:
         if not self.search_space:
             raise ConfigError("search_space", {}, f"there is nothing to search by {search.kind}", "name some settings")
-        if taken := sorted({"search_alg", "scheduler", "metric", "mode"} & self.tune_config.keys()):
+        if taken := sorted({"search_alg", "scheduler", "metric", "mode", "num_samples"} & self.tune_config.keys()):
             rule = f"search.kind = {search.kind} says that already"
             raise ConfigError("tune_config", taken, rule, "leave it out, or search")
         if search.kind in ("asha", "population") and self.tune_config.get(AT_ONCE):
@@ -336,11 +342,15 @@ class Sweep:
 
     def with_values(self, values: dict[str, Any]) -> "Sweep":
         """The same sweep with dotted keys set in every experiment; a key that is set, or lies in one that is, is no
-        longer searched."""
+        longer searched. Raises `ConfigError` for one in a group that is searched as a whole."""
+        for key, searched in product(values, self.search_space):
+            if key.startswith(f"{searched}."):
+                raise ConfigError(key, values[key], f"{searched} is searched as a whole", f"set all of {searched}")
         experiments = tuple(experiment.with_values(values) for experiment in self.experiments)
         fixed = tuple(f"{key}." for key in values)
         space = {key: domain for key, domain in self.search_space.items() if not f"{key}.".startswith(fixed)}
-        return replace(self, experiments=experiments, search_space=space)
+        samples = self.num_samples if space else 1
+        return replace(self, experiments=experiments, search_space=space, num_samples=samples)
 
     def only(self, names: Sequence[str]) -> "Sweep":
         """The same sweep with the experiments of these names alone; raises `ConfigError` for an unknown one."""

@@ -93,8 +93,18 @@ def _all_positive(values: PerGroup) -> PerGroup:
     return values
 
 
+def _none_negative(values: PerGroup) -> PerGroup:
+    for group, value in values:
+        if value < 0:
+            raise ConfigError(group, value, "it must be 0 or more, or learning goes backwards", "take 0 for none")
+    return values
+
+
 PositivePerGroup = Annotated[PerGroup, AfterValidator(_all_positive)]
 """Numbers above 0."""
+
+NonNegativePerGroup = Annotated[PerGroup, AfterValidator(_none_negative)]
+"""Numbers from 0 on."""
 
 
 def _first_problem(settings: type[Settings], error: ValidationError) -> ConfigError:

@@ -70,6 +70,12 @@ def trainings(
     base = ExperimentConfig.of_trial(trial)
     base.check_from_scratch(trial.name)
     base = base.replace(planner=DRAWN).with_values(values or {})
+    if base.economy.episode_length < 2:
+        rule = "its episodes have one quarter, which is untaxed"
+        raise ConfigError("economy.episode_length", 1, rule, "take at least 2")
+    if len(base.economy.tax_choices) < 2:
+        rule = "a map of one tax rate has one cell"
+        raise ConfigError("economy.tax_choices", base.economy.tax_choices, rule, "put more rates on the menu")
     planners = {"drawn": DRAWN}
     for rates in find_cells(base.economy, retrained):
         planners["fixed_" + "_".join(f"{rate:g}" for rate in rates)] = Planner(mode="fixed", rates=(rates,))

@@ -54,21 +54,23 @@ def test_nonsense_is_refused_in_one_sentence(overrides, key, value, rule, fix):
 
 
 @pytest.mark.parametrize(
-    ("values", "key", "menu"),
+    ("values", "key", "menu", "fix"),
     [
-        ({"starting_price": 999.0}, "starting_price", "economy.price_choices"),
-        ({"starting_wage": 20.0}, "starting_wage", "economy.wage_choices"),
+        ({"starting_price": 999.0}, "starting_price", "economy.price_choices", "take one of those"),
+        ({"starting_wage": 20.0}, "starting_wage", "economy.wage_choices", "take one of those"),
+        ({"final_price_range": (500.0, 2500.0)}, "final_price_range", "economy.price_choices, 0.0 to", "widen it"),
+        ({"final_wage_range": (0.0, 33.0)}, "final_wage_range", "economy.wage_choices, 0.0 to 44.0", "widen it"),
     ],
     ids=str,
 )
-def test_values_that_are_not_on_the_menu_are_refused(values, key, menu):
+def test_values_that_are_not_on_the_menu_are_refused(values, key, menu, fix):
     curriculum = Curriculum(**values)
     for refuse in (lambda: curriculum.fits(EconomyParameters()), lambda: ExperimentConfig(curriculum=curriculum)):
         with pytest.raises(ConfigError, match=menu) as refusal:
             refuse()
         assert refusal.value.key.removeprefix("curriculum.") == key
         assert refusal.value.value == values[key]
-        assert refusal.value.fix == "take one of those"
+        assert refusal.value.fix == fix
 
 
 def test_starting_values_matter_only_where_ranges_are_annealed():

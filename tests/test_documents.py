@@ -130,6 +130,7 @@ def test_settings_that_a_document_sets_are_accepted(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))
 def test_settings_that_a_document_names_exist(document):
-    for key in re.findall(r"`((?:economy|curriculum|learning|resources)\.\w+)`", document.read_text()):
+    groups = "economy|planner|curriculum|learning|refinement|resources"
+    for key in re.findall(rf"`((?:{groups})\.\w+)`", document.read_text()):
         settings, _, name = key.partition(".")
         assert name in type(getattr(ExperimentConfig(), settings)).model_fields, key

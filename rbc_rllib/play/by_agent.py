@@ -78,13 +78,15 @@ class AgentView:
     def step(self, actions: dict[str, Any]) -> tuple[Observations, dict[str, float], bool]:
         """What agents see next, their rewards divided by `reward_scale`, and whether the last quarter is over.
 
-        Raises `ConfigError` where the action of an agent who acts now is missing.
+        Raises `ConfigError` where the action of an agent who acts now is missing, and before the first reset.
         """
         self._single()
         economy = self.economy
         if economy.done:
             rule = f"an episode is over after {economy.quarter} quarters"
             raise ConfigError("step", economy.quarter + 1, rule, "reset the environment first")
+        if not self.acting:
+            raise ConfigError("step", 1, "no episode has begun", "reset the environment first")
         missing = [agent for agent in self.acting if agent not in actions]
         if missing:
             rule = f"everyone who has seen something acts, and {len(missing)} are missing, first {missing[0]}"

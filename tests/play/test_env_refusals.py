@@ -54,6 +54,14 @@ def test_an_agent_without_an_action_is_refused(missing):
     assert_one_sentence(refusal.value)
 
 
+@pytest.mark.parametrize("mode", ["discretion", "schedule"])
+def test_a_step_before_the_first_reset_is_refused(mode):
+    env = RBCEnv({"economy": SMALL, "planner": {"mode": mode}})
+    with pytest.raises(ConfigError, match="reset the environment first") as refusal:
+        env.step({})
+    assert_one_sentence(refusal.value)
+
+
 @pytest.mark.parametrize("mode", ["constant", "schedule"])
 def test_a_planner_who_announces_nothing_is_refused(mode):
     env = RBCEnv({"economy": SMALL, "planner": {"mode": mode}})

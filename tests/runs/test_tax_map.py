@@ -211,6 +211,8 @@ def test_an_interrupted_command_resumes_to_the_files_of_an_undisturbed_one(run, 
         (["--set", "evaluation_episodes=3"], ["evaluation_episodes = 3", "take --episodes"]),
         (["--set", "economy.num_frims=3"], ["economy.num_frims", "num_firms"]),
         (["--set", "seed"], ["--set = 'seed'", "key=value"]),
+        (["--set", "economy.episode_length=1"], ["economy.episode_length = 1", "one quarter, which is untaxed"]),
+        (["--set", "economy.tax_choices=[0]"], ["economy.tax_choices = (0.0,)", "has one cell"]),
         (["--resume"], ["--resume", "no run to resume"]),
     ],
 )

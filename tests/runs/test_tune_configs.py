@@ -13,7 +13,7 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.registry import register_trainable
 from ray.tune.search.variant_generator import generate_variants
 
-from rbc_rllib.economy import Planner
+from rbc_rllib.economy import GROUPS, Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.runs import launch
@@ -207,6 +207,22 @@ def test_a_value_that_is_set_is_no_longer_searched():
     rates = {"consumer": 1e-3, "firm": 2e-3, "planner": 3e-3}
     sweep = find_sweep("curriculum_search").with_values({"learning.learning_rate": rates})
     assert {experiment_of(config).learning.learning_rate.planner for config in drawn(sweep, times=5)} == {3e-3}
+
+
+def test_a_part_of_what_is_searched_as_a_whole_is_not_set():
+    whole = {"curriculum.cooled_entropy_coeff": tune.choice([None, dict.fromkeys(GROUPS, 0.01)])}
+    with pytest.raises(ConfigError, match="is searched as a whole") as refusal:
+        Sweep((SMALL,), search_space=whole).with_values({"curriculum.cooled_entropy_coeff.firm": 0.005})
+    assert refusal.value.key == "curriculum.cooled_entropy_coeff.firm"
+
+
+def test_draws_that_would_all_be_the_same_are_refused():
+    with pytest.raises(ConfigError, match=r"num_samples = 3 .* 1 where no setting is searched"):
+        Sweep((SMALL,), num_samples=3)
+    searched = {"learning.clip_param": tune.uniform(0.1, 0.3)}
+    with pytest.raises(ConfigError, match="num_samples = 0"):
+        Sweep((SMALL,), searched, num_samples=0)
+    assert Sweep((SMALL,), searched, num_samples=3).with_values({"learning.clip_param": 0.2}).num_samples == 1
 
 
 def test_defaults_that_depend_on_the_number_of_agents_follow_a_sampled_number():

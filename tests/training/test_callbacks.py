@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from callbacks import curriculum_callbacks
+from callbacks import PenaltyAnnealing, curriculum_callbacks
 from rbc_rllib.curriculum import SETTLED
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.runs.trial import Trial
@@ -162,6 +162,10 @@ def test_dual_ascent_raises_the_penalty_while_firms_are_in_debt_and_only_then():
         assert result["economy"]["firm_debt"] > 0
         expected += 1e-3 * result["economy"]["firm_debt"]
     indebted.stop()
+    free = Trial({"experiment": SMALL.model_dump(), "values": values | {"curriculum.annealed_debt_penalty": False}})
+    assert free.train()["economy"]["firm_debt"] > 0
+    assert PenaltyAnnealing.penalty_increase(free) == 0
+    free.stop()
     solvent = Trial({"experiment": SMALL.model_dump(), "values": {}})
     assert [solvent.train()["curriculum"]["penalty_coefficient"] for _ in range(2)] == [0.0, 0.0]
     solvent.stop()
