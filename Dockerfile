@@ -4,10 +4,10 @@
 ARG BASE=python:3.11-slim
 FROM ${BASE}
 
-# CUDA's image has no Python.
-RUN command -v python3 >/dev/null || (apt-get update \
-    && apt-get install --yes --no-install-recommends python3 python3-venv \
-    && rm -rf /var/lib/apt/lists/*)
+# CUDA's image has no Python, and KubeRay's probes call wget.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends wget $(command -v python3 >/dev/null || echo python3 python3-venv) \
+    && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 

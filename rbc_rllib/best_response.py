@@ -211,7 +211,7 @@ def _is_answered(trial: Path, sweep: Sweep) -> bool:
         return False
     record, (*_, last) = answers
     known = {gain.deviator: record["epochs"].get(gain.deviator) for gain in last.gains}
-    wanted = {own.deviation.deviator: own.learning.num_epochs for own in sweep.experiments if own.deviation}
+    wanted = {own.deviation.deviator: own.learning.passes for own in sweep.experiments if own.deviation}
     how, iterations = (record["iterations"], record["starts"], record["set"]), sweep.experiments[0].num_iterations
     newest = last.checkpoint == newest_checkpoint(trial).name
     return newest and how == (iterations, [FROZEN], {}) and wanted.items() <= known.items()

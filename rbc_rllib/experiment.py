@@ -52,6 +52,11 @@ class Learning(Settings):
     hidden_sizes: tuple[PositiveInt, PositiveInt] = (128, 128)
     observation_encodings: tuple[Encoding, ...] = Field(ENCODINGS, min_length=1)
 
+    @property
+    def passes(self) -> int:
+        """Over each batch."""
+        return 1 if self.algorithm == "policy_gradient" else self.num_epochs
+
 
 class Resources(Settings):
     """Ray's resources for one trial, named as in RLlib. With 0 runners or learners the trial's process does it."""
@@ -64,6 +69,13 @@ class Resources(Settings):
     num_cpus_per_learner: PositiveFloat = 1
     array_library: Literal["auto", "numpy", "cupy"] = "auto"  # auto: CuPy on runners that own a GPU
     torch_threads: PositiveInt = 1  # in every process; more than its cores cuts throughput many times
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if self.num_gpus_per_env_runner and not self.num_env_runners:
+            rule, fix = "there are no runners to own a GPU", "set num_env_runners, or num_gpus_per_learner instead"
+            raise ConfigError("num_gpus_per_env_runner", self.num_gpus_per_env_runner, rule, fix)
+        return self
 
 
 class Refinement(Settings):
@@ -333,6 +345,9 @@ class Sweep:
             rule = "experiments of a search repeat one configuration, so they differ in the seed alone"
             names = [experiment.name for experiment in self.experiments]
             raise ConfigError("experiments", names, rule, "search each of them in a sweep of its own")
+        if search.kind == "asha" and "curriculum.total_env_steps" in self.search_space:
+            rule, fix = "shares of the training are compared, so all are equally long", "search another setting"
+            raise ConfigError("search_space", "curriculum.total_env_steps", rule, fix)
         if search.kind == "population":
             for key in self.search_space:
                 if not key.startswith(("learning.", "curriculum.")) or key in FIXED_BY_A_MEMBER:

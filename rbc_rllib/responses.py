@@ -142,7 +142,7 @@ def judge(folder: Path, finished: list[Path]) -> str:
         "held_out_episodes": first.evaluation_episodes,
         "held_out_seed": ExperimentConfig.of_trial(trial).seed,
         "iterations": first.num_iterations,
-        "epochs": {own.deviation.deviator: own.learning.num_epochs for _, own in trials if own.deviation},
+        "epochs": {own.deviation.deviator: own.learning.passes for _, own in trials if own.deviation},
         "seeds": sorted({experiment.seed for _, experiment in trials}),
         "starts": sorted({own.deviation.start_name for _, own in trials if own.deviation}),
         "set": {key: value for _, own in trials for key, value in settings_of(own).items()},

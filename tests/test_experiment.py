@@ -286,6 +286,7 @@ def test_the_experiment_of_a_trial_is_read_from_its_folder(tmp_path):
         ("learning.learning_rate.firm", -2e-3, "0 or more"),
         ("curriculum.final_entropy_coeff.consumer", -0.01, "0 or more"),
         ("curriculum.cooled_entropy_coeff.firm", -0.01, "0 or more"),
+        ("resources.num_gpus_per_env_runner", 1.0, "no runners to own a GPU"),
         ("seed", 2**31, "less than 2147483648"),  # NumPy takes 32 bits, and RLlib adds a runner's number
     ],
 )

@@ -1,6 +1,7 @@
 """Learning rates, clipping and entropy that change while agents learn: population-based training of eight members.
 
-Members have one seed. The values with which the best one ends are then trained anew with all three.
+The entropy bonus that is searched falls in the second half, as usual, where it is not lower anyway. Members have one
+seed. The values with which the best one ends are then trained anew with all three.
 """
 
 from ray import tune

@@ -86,7 +86,7 @@ def _configure(config: PPOConfig, experiment: ExperimentConfig, callbacks: list[
         gamma=learning.discount,
         lambda_=learning.gae_lambda,
         train_batch_size_per_learner=rows,
-        num_epochs=1 if plain else learning.num_epochs,
+        num_epochs=learning.passes,
         minibatch_size=None if plain else rows // learning.num_minibatches,
         # In a single pass over the batch the ratio is 1: its gradient is the policy gradient.
         clip_param=1e9 if plain else learning.clip_param,

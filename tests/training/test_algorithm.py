@@ -317,6 +317,7 @@ def test_policy_gradient_is_one_unclipped_pass_over_the_batch():
     algorithm = build(SMALL.with_values({"learning.algorithm": "policy_gradient", "learning.value_loss_coeff": 0.0}))
     config = algorithm.config
     assert (config.num_epochs, config.minibatch_size) == (1, None)
+    assert config.experiment.learning.passes == 1 < config.experiment.learning.num_epochs
     learner = algorithm.learner_group._learner
     set_entropy_coefficient(learner, "consumer", 0.0)
     batch = batch_and_loss_inputs(algorithm).policy_batches
