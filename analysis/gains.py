@@ -15,7 +15,7 @@ import scipy
 
 from analysis.intervals import BOOTSTRAP_SEED, Interval, bounded, crossed_interval
 from analysis.metrics import is_trivial
-from analysis.writing import markdown, number, plain
+from analysis.writing import count, markdown, number, plain
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
 from rbc_rllib.leaving import taken
@@ -56,7 +56,6 @@ class Gain:
     reward: float  # of the frozen policies
     size: float  # mean absolute reward of an agent of the group, an episode's mean a quarter: what percent are of
     gain: Interval  # mean over seeds; over seeds and episodes
-    expected: float  # what `who` gains on validation episodes, mean over seeds, 0 of those that stay
     seeds: tuple[int, ...]
     stayed: tuple[int, ...]  # those whose learned response did not beat the frozen policy on validation episodes
     best_seed: int  # by validation episodes
@@ -140,14 +139,13 @@ class Solution:
 
     @property
     def largest(self) -> Gain | None:
-        """The gain of the deviator that gains most, in percent, by validation episodes; of agents asked alone the one
-        that does counts."""
+        """The gain of the deviator that gains most, in percent; of agents asked alone the one that does counts."""
         compared = [gain for gain in self.gains if gain.size]
-        return max(compared, key=lambda gain: gain.expected / gain.size, default=None)
+        return max(compared, key=lambda gain: gain.most.mean / gain.size, default=None)
 
     @property
     def epsilon(self) -> float | None:
-        """What `largest` gains on held-out episodes in percent; at least 0, since staying is a response too."""
+        """The largest gain over deviators in percent; at least 0, since staying is a response too."""
         return max(0.0, 100 * self.largest.most.mean / self.largest.size) if self.largest else None
 
     @classmethod
@@ -214,7 +212,6 @@ def measure_gain(
         reward=float(before.mean()),
         size=size,
         gain=gain,
-        expected=float(taken(validation, validation).mean()),
         seeds=tuple(seeds),
         stayed=tuple(seed for seed, own in zip(seeds, validation, strict=True) if not own > 0),
         best_seed=seeds[best],
@@ -248,7 +245,7 @@ def measure_each(
     gains = taken(after - before, validation_gains[:, None, :])
     expected = taken(validation_gains, validation_gains)
     each = {name: _interval(gains[..., k], resamples=1000) for k, name in enumerate(agents)}
-    largest = int(np.argmax(expected.mean(0)))
+    largest = agents[int(np.argmax(expected.mean(0)))]
     whole = measure_gain(
         deviator,
         before.mean(-1),
@@ -264,8 +261,7 @@ def measure_each(
     if consumption is not None:
         own = {name: consumption[:, :, [k]] for k, name in enumerate(agents)}
         equivalents = {name: consumption_equivalent(params, own[name], gain.mean) for name, gain in each.items()}
-    most = float(expected.mean(0)[largest])
-    return replace(whole, expected=most, alone=Alone(each, agents[largest], equivalents))
+    return replace(whole, alone=Alone(each, largest, equivalents))
 
 
 def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, gain: float) -> float:
@@ -347,14 +343,18 @@ def words(solution: Solution) -> str:
             sentences.append(
                 f"{gain.deviator}: {len(gain.alone.agents)} agents were asked, each alone; numbers are means over them,"
                 f" and all gains add up to {bounded(gain.nash_conv)} (NashConv)."
-                f" {found if gain.expected else 'Nobody found anything better than staying'}."
+                f" {found if gain.stayed != gain.seeds else 'Nobody found anything better than staying'}."
             )
         if gain.gain.above_zero:
             percent = gain.percent_of_reward
             share = f", {bounded(percent)}% of the group's mean absolute reward" if percent else ""
             sentences.append(f"{gain.deviator} gains at least {bounded(gain.gain)} a quarter{share}.")
             if gain.temperature and gain.unconverged:
-                rest = "is what training had not reached" if gain.unconverged.above_zero else "cannot be told from 0"
+                rest = "cannot be told from 0"
+                if gain.unconverged.above_zero:
+                    rest = "is what training had not reached"
+                elif gain.unconverged.high < 0:
+                    rest = "is negative: what was learned does worse"
                 sentences.append(
                     f"{gain.deviator}: the frozen policy itself gains {bounded(gain.temperature)} with less noise"
                     f" (temperature); the rest, {bounded(gain.unconverged)}, {rest}."
@@ -388,8 +388,8 @@ def words(solution: Solution) -> str:
         )
     else:
         sentences.append(
-            f"Epsilon, the gain that is largest by validation episodes, is at least {solution.epsilon:.3g}% of the mean"
-            f" absolute reward, that of {largest.who}"
+            f"Epsilon, the largest of {count(len(solution.gains), 'gain')}, is at least {solution.epsilon:.3g}% of the"
+            f" mean absolute reward, that of {largest.who}"
             f"{'' if largest.most.above_zero else ', a gain that is itself not distinguishable from 0'}."
         )
     return "\n".join(f"- {sentence}" for sentence in sentences)

@@ -135,9 +135,9 @@ def _read_trial(study: Study, folder: Path) -> None:
         place = study.failures if failed(trial) else study.recoveries
         place[label] = textwrap.shorten(trial.error, CAUSE_LETTERS, placeholder=" ...")
     for path in sorted(folder.glob("temptation.json")) or sorted(folder.glob("temptation-*/temptation.json")):
-        record = read_json(path)
-        if not record["trivial"] and record["checkpoint"] == (trial.evaluation or record)["checkpoint"]:
-            study.temptations[label] = record  # of the policies that are evaluated, in an economy that lives
+        record, evaluated = read_json(path), (trial.evaluation or {}).get("checkpoint")
+        if not record["trivial"] and evaluated in (None, record["checkpoint"]):
+            study.temptations[label] = record
 
 
 def _read_answer(study: Study, folder: Path) -> None:

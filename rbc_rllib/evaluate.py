@@ -124,7 +124,7 @@ def evaluate_trial(trial_folder: Path, episodes: int | None = None, seed: int | 
         "checkpoint": checkpoint.name,
         "policies": policies_hash(modules),
         "trivial": result.trivial,
-        "tax_plan": plan,  # income and corporate rate, of all quarters after the first or of each; None: not announced
+        "tax_plan": plan,  # income and corporate rate, of all quarters after the first or of each; None: none, or drawn
         "indicators": {name: interval.record() for name, interval in result.summary.items()},
     }
     folder = evaluation_folder(trial_folder, experiment, episodes, seed)

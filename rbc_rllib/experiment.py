@@ -256,7 +256,7 @@ class ExperimentConfig(Settings):
         Raises `ConfigError` for a key that does not exist or a value that is refused.
         """
         nested = self.model_dump(exclude_unset=True)
-        for key, value in values.items():
+        for key, value in sorted(values.items(), key=lambda item: item[0].count(".")):
             self.check_key(key, value)
             *path, last = key.split(".")
             inner, held = nested, self
@@ -303,7 +303,8 @@ class Sweep:
     deviation_iterations: int = 40  # a short training: what it finds is a lower bound
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` without an experiment, where two have one name and seed, or a deviator is nobody."""
+        """Raise `ConfigError` without an experiment, where two have one name and seed, draws would all be the same, or
+        a deviator is nobody."""
         if not self.experiments:
             raise ConfigError("experiments", (), "a sweep needs at least one experiment", "give it one")
         names = [(experiment.name, experiment.seed) for experiment in self.experiments]

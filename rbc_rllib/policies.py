@@ -56,15 +56,16 @@ class Policies:
         """The tax plan of the run of this name; raises `ConfigError` where there is none, or none that is ever in
         force."""
         plan, planner = self.tax_plan, self.experiment.planner
-        if plan is None and planner.learns and planner.announces:
-            rule = "its planner has not begun to learn, and draws its plans at random"
-            raise ConfigError("RUN", name, rule, "train it on with --resume, or name another run")
-        if plan is None:
+        learns_one = planner.learns and planner.announces
+        if plan is None and not learns_one:
             fix = "name a run with planner.mode=constant, schedule, or fixed with given rates"
             raise ConfigError("RUN", name, "its planner announces no plan of its own", fix)
         if self.experiment.economy.episode_length < 2:
             rule = "its episodes have one quarter, which is untaxed"
             raise ConfigError("RUN", name, rule, "name a run with economy.episode_length of at least 2")
+        if plan is None:
+            rule = "its planner has not learned which plan it prefers, and draws them at random"
+            raise ConfigError("RUN", name, rule, "train it on with --resume, or name another run")
         return plan
 
     def act(self, observations: Mapping[str, Any], seed: int | None = None, greedy: bool = False) -> dict[str, Any]:

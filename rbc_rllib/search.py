@@ -57,7 +57,8 @@ def lowest(welfare: Iterable[float | None]) -> float:
 
 
 def highest(gains: Iterable[float | None]) -> float:
-    """The gain of a seed that failed or died, given those of all seeds of a search: the highest of any, or 0."""
+    """What counts as the gain of a seed that failed or died, or of which it is unknown, given those of all seeds of a
+    search: the highest of any, or 0."""
     return max([0.0, *(value for value in gains if value is not None)])
 
 

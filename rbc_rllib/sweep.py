@@ -63,10 +63,12 @@ def main(arguments: list[str] | None = None) -> None:
         ended = run(sweep, folder, options.resume, how)
         fine = tell(ended, judge)
         if sweep.search and sweep.search.kind == "population" and ended.finished:
-            best = rank(load_trials(folder))[0].trials[0].path
             anew = folder.with_name(f"{folder.name}-anew")
-            print(f"\nThe values with which {best.name} ends are trained anew with every seed: {anew}", flush=True)
             again = options.resume and can_resume(anew, how.remote)
+            # What was begun goes on, also where a member that had failed has become the best since.
+            begun = sorted(path.parent for path in anew.glob("*/config.json")) if again else []
+            best = begun[0] if begun else rank([t for t in load_trials(folder) if t.finished])[0].trials[0].path
+            print(f"\nThe values with which {best.name} ends are trained anew with every seed: {anew}", flush=True)
             ended = run(trained_anew(sweep, ExperimentConfig.of_trial(best)), anew, again, how)
             fine &= tell(ended, judge)
         if sweep.deviators and how.remote:

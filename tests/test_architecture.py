@@ -116,6 +116,10 @@ def test_imports_point_down_only(name):
         assert there is None or there <= here, f"{name} (floor {here}) imports {other} (floor {there})"
 
 
+def test_there_are_ten_floors_at_most():
+    assert len(FLOORS) <= 10
+
+
 def test_no_file_and_no_package_is_part_of_a_circle():
     """Files among each other, and folders among each other: taking away what imports nothing leaves nothing."""
     files = imports_among({name for name in modules() if name != "rbc_rllib"})

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import permutations
 
 import pytest
 
@@ -68,11 +69,10 @@ def test_several_keys_change_together():
 
 
 def test_keys_that_change_something_in_each_other_are_refused_unless_they_can_both_hold():
-    for first in (None, 0.01):
-        with pytest.raises(ConfigError, match=r"cooled_entropy_coeff is set to .* beside it") as refusal:
-            DEFAULT.with_values(
-                {"curriculum.cooled_entropy_coeff": first, "curriculum.cooled_entropy_coeff.firm": 0.01}
-            )
+    of_firms = ("curriculum.cooled_entropy_coeff.firm", 0.01)
+    for pairs in permutations([("curriculum.cooled_entropy_coeff", None), of_firms]):
+        with pytest.raises(ConfigError, match=r"cooled_entropy_coeff is set to None beside it") as refusal:
+            DEFAULT.with_values(dict(pairs))
         assert refusal.value.key == "curriculum.cooled_entropy_coeff.firm"
     every = {"consumer": 0.03, "firm": 0.03, "planner": 0.03}
     values = {"curriculum.cooled_entropy_coeff": every, "curriculum.cooled_entropy_coeff.firm": 0.01}

@@ -52,15 +52,15 @@ def section(study: Study) -> Section:
     )
     frames = [pandas.DataFrame.from_dict(each, orient="index").rename_axis("treatment") for each in (numbers, texts)]
     frames[1] = frames[1].fillna("-")  # economies in which nobody is untaxed
-    verdict = "add up" if worst < 1e-3 else "do NOT add up"
+    accounts = "add up" if worst < 1e-3 else "do NOT add up"
     parts: list[Part] = [
         Table("economics", caption, frames[0], frames[1]),
         Words(
-            f"The accounts of goods, money and taxes {verdict}: their largest residual in any quarter is {worst:.1e}."
+            f"The accounts of goods, money and taxes {accounts}: their largest residual in any quarter is {worst:.1e}."
         ),
     ]
-    if not untaxed:
-        what = "What consumption would be worth taxes is not told: no trial has no taxes."
+    if EQUIVALENT not in frames[0]:
+        what = "What consumption would be worth taxes is not told: no living trial has no taxes."
         parts.append(Missing(what, "python -m rbc_rllib.sweep tax_baselines"))
     for facet in facets("inequality", shown):
         caption = (

@@ -43,7 +43,7 @@ def section(study: Study) -> Section:
     parts.append(Table("gains", caption, *run_frames(study.answers)))
     longer = [answer for answer in study.answers if len(answer.solutions) > 1]
     if longer:
-        caption = "Epsilon, the gain of the deviator that gains most, at each checkpoint whose economy lives."
+        caption = "Epsilon, the largest gain of any deviator, at each checkpoint whose economy lives."
         parts.append(Picture("gains_over_training", caption, over_training_figure(longer)))
     else:
         parts.append(Missing("Gains in the middle of training were not asked.", f"{COMMAND} --along-training"))

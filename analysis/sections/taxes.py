@@ -152,7 +152,8 @@ def search_frame(found: PlanSearch) -> pandas.DataFrame:
 
 def _tempted(study: Study) -> list[Part]:
     if not study.temptations:
-        return [Missing("What breaking a plan gains was not asked.", "python -m rbc_rllib.temptation RUN")]
+        asked = "What breaking a plan gains was not asked of policies that are evaluated, in an economy that lives."
+        return [Missing(asked, "python -m rbc_rllib.temptation RUN")]
     figure = new_figure(8, 4)
     temptation(study.temptations, figure.subplots())
     caption = (

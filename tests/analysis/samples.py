@@ -109,7 +109,6 @@ def gain(
         reward=size,
         size=size,
         gain=around(mean),
-        expected=max(0.0, mean, *(own.mean for own in each.values())),
         seeds=(0,),
         stayed=(),
         best_seed=0,

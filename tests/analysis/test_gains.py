@@ -76,7 +76,7 @@ def test_words_are_lower_bounds_and_a_dead_economy_is_no_equilibrium(rng):
     assert "firm gains at least" in alive
     assert "planner: a gain of" in alive
     assert "not distinguishable from 0" in alive
-    assert "Epsilon, the gain that is largest by validation episodes, is at least" in alive
+    assert "Epsilon, the largest of 2 gains, is at least" in alive
     assert "of the mean absolute reward, that of firm" in alive
     dead = Solution("checkpoint_000001", 100, "their hash", 0.9, (none,))
     assert dead.trivial

@@ -18,6 +18,7 @@ from analysis.figures import new_figure
 from analysis.page import Picture
 from analysis.report import main, write_report
 from analysis.results import folder_beside
+from analysis.study import load_study
 from analysis.tax_map import NUMBERS, TaxMap
 from rbc_rllib.files import write_json
 from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, fail, gain, write_answers, write_trial
@@ -139,6 +140,16 @@ def test_words_of_results_cannot_break_the_page(tmp_path: Path) -> None:
     write_trial(folder, "full", 0, LIVING)
     write_report(folder)
     assert Page(folder / "report.html").of("h1") == ["<b>bold & co"]
+
+
+def test_temptations_are_of_policies_that_are_evaluated_in_an_economy_that_lives(tmp_path: Path) -> None:
+    for seed, changes in enumerate(({}, {"checkpoint": "checkpoint_000000"}, {"trivial": True})):
+        trial = write_trial(tmp_path / "main", "schedule", seed, LIVING)
+        record = json.loads((trial / "evaluation.json").read_text()) | {"checkpoint": "checkpoint_000001"}
+        write_json(record, trial / "evaluation.json")
+        asked = {"trivial": False, "checkpoint": "checkpoint_000001", "temptations": []}
+        write_json(asked | changes, trial / "temptation.json")
+    assert list(load_study([tmp_path / "main"]).temptations) == ["main/schedule_0"]
 
 
 def test_a_damaged_trial_is_named_and_the_rest_reported(experiment: Path, tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def test_an_agent_stays_by_its_own_validation_episodes(rng):
     assert gain.unconverged.mean == pytest.approx(5 / 3 - 0.5)
     solution = Solution("checkpoint_000001", 100, "their hash", 0.0, (gain,))
     assert "firm_2, who gained most on validation episodes, gains 4 [4, 4] a quarter" in words(solution)
-    assert "is at least 20% of the mean absolute reward, that of firm_2." in words(solution)
+    assert "the largest of 1 gain, is at least 20% of the mean absolute reward, that of firm_2." in words(solution)
     assert solution.record()["epsilon_percent_at_least"] == pytest.approx(20.0)
     assert solution.record()["largest_gain"] == "firm_2"
     assert "each_firm" in table(solution)

@@ -73,6 +73,11 @@ def test_the_sweep_command_trains_the_best_member_anew_and_resumes_that_too(tmp_
     (tmp_path / "bred-anew" / "experiment_state-1.json").touch()
     command.main(["bred", "--retries", "2", "--resume", "--results", str(tmp_path)])
     assert [resume for _, _, resume in called] == [True, False, True, True]
+    (tmp_path / "bred-anew" / "small_seed0").mkdir()
+    SHORT.with_values({RATE: 1e-3, CLIP: 0.2}).to_json(tmp_path / "bred-anew" / "small_seed0" / "config.json")
+    command.main(["bred", "--retries", "2", "--resume", "--results", str(tmp_path)])
+    begun = trained_anew(found, SHORT.with_values({RATE: 1e-3, CLIP: 0.2}))
+    assert called[-1] == (begun, "bred-anew", True)  # though another member is the best now
     called.clear()
     with pytest.raises(SystemExit, match="1"):
         command.main(["failing", "--retries", "2", "--results", str(tmp_path)])
