@@ -241,7 +241,8 @@ class ExperimentConfig(Settings):
         """The config saved in a trial's folder; raises `ConfigError` where it is incomplete or of another version."""
         saved = read_object(path, "take another trial")
         try:
-            return cls(**saved)
+            found = cls(**saved)
+            return found.replace(economy=found.economy.with_defaults_unset())
         except ConfigError as error:
             rule = f"{error.rule} ({path} has it, perhaps written by another version)"
             raise ConfigError(error.key, error.value, rule, error.fix) from None

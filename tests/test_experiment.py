@@ -141,6 +141,17 @@ def test_a_default_that_was_given_stays():
     assert base.with_values({"economy.num_consumers": 7}).economy.initial_firm_budget == 5.0
 
 
+def test_defaults_follow_in_a_config_that_was_saved_too_and_what_was_given_stays(tmp_path):
+    for name, budget in (("usual", {}), ("given", {"economy.initial_firm_budget": 5.0})):
+        DEFAULT.with_values(budget).to_json(tmp_path / name)
+    usual, given = (
+        ExperimentConfig.from_json(tmp_path / name).with_values({"economy.num_firms": 3, "economy.num_consumers": 7})
+        for name in ("usual", "given")
+    )
+    assert usual.economy == EconomyParameters(num_firms=3, num_consumers=7)
+    assert given.economy == EconomyParameters(num_firms=3, num_consumers=7, initial_firm_budget=5.0)
+
+
 @pytest.mark.parametrize("config", [DEFAULT, CHANGED], ids=["default", "changed"])
 def test_a_saved_config_is_complete_and_comes_back_equal(config, tmp_path):
     path = tmp_path / "config.json"

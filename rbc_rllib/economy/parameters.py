@@ -77,6 +77,15 @@ class EconomyParameters(Settings):
             raise ConfigError("tax_choices", self.tax_choices, rule, "write 20% as 0.2")
         return self
 
+    def with_defaults_unset(self) -> Self:
+        """The same parameters, in which values that are the defaults for these numbers of agents count as not given: so
+        they follow other numbers, as `replace` has it, also where the parameters were saved whole."""
+        following = [name for name, field in type(self).model_fields.items() if field.default_factory]
+        given = self.model_dump()
+        usual = type(self)(**{key: value for key, value in given.items() if key not in following})
+        unset = {key for key in following if given[key] == getattr(usual, key)}
+        return type(self)(**{key: value for key, value in given.items() if key not in unset})
+
     def annealed(self, **changes: Any) -> Self:
         """A copy with `changes` that were validated elsewhere; fast enough for every rollout."""
         return self.model_copy(update=changes)
