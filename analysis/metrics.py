@@ -46,6 +46,11 @@ def verdict(trial: Trial) -> Verdict:
     return "trivial" if is_trivial(share) else "alive"
 
 
+def living(trials: Sequence[Trial]) -> list[Trial]:
+    """Those whose economy is not trivial."""
+    return [trial for trial in trials if verdict(trial) != "trivial"]
+
+
 def is_trivial(trivial_share: float) -> bool:
     """Whether so large a share of trivial episodes makes the solution a trivial one: from a half on."""
     return trivial_share >= TRIVIAL_FROM

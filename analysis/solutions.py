@@ -24,7 +24,7 @@ from analysis.figures import COLORS, colors, legend_below, new_figure, save, tid
 from analysis.followers import FOLLOWERS, follower_gains, how_asked
 from analysis.gains import Gain
 from analysis.intervals import CONFIDENCE, Interval, bounded, proportion_interval, t_interval
-from analysis.metrics import indicator, verdict
+from analysis.metrics import indicator, living
 from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment, load_trials, one_a_seed
 from analysis.writing import markdown, plain
@@ -45,7 +45,7 @@ class Solutions:
     @property
     def living(self) -> tuple[Trial, ...]:
         """Those whose economy is not trivial."""
-        return tuple(trial for trial in self.trials if verdict(trial) != "trivial")
+        return tuple(living(self.trials))
 
     @property
     def dead_share(self) -> Interval:

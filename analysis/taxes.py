@@ -12,7 +12,7 @@ import numpy
 
 from analysis.followers import FOLLOWERS, percent_gain
 from analysis.intervals import CONFIDENCE, Interval, t_interval
-from analysis.metrics import indicator, seed_values, seeds, verdict
+from analysis.metrics import indicator, living, seed_values, seeds, verdict
 from analysis.results import Trial, by_treatment, differing_settings, flat_settings, one_a_seed
 from analysis.writing import percent, plain
 from rbc_rllib.economy.planner import Planner, Rates, social_welfare
@@ -91,9 +91,8 @@ class Treatment:
     def follower_gain(self, deviator: str) -> Interval | None:
         """What `deviator` gains at least, in percent of its group's mean absolute reward: mean over the living seeds
         that were asked, with its 95% Student t interval; None where none was."""
-        gains = {trial: percent_gain(trial, deviator) for trial in self.trials if trial not in self.trivial}
-        asked = one_a_seed([trial for trial, gain in gains.items() if gain])
-        return t_interval([gain.mean for trial in asked if (gain := gains[trial])]) if asked else None
+        gains = {trial: gain.mean for trial in living(self.trials) if (gain := percent_gain(trial, deviator))}
+        return t_interval([gains[trial] for trial in one_a_seed([*gains])]) if gains else None
 
     def mean_rate(self, name: str) -> float:
         """Mean of `income_tax_rate` or `corporate_tax_rate` over seeds and over the quarters after the first."""

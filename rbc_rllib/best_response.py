@@ -33,7 +33,7 @@ from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
 from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.responses import judge
+from rbc_rllib.responses import epochs_of, judge
 from rbc_rllib.runs.command_line import conclude, parser, results_of_run, run_options, tell
 from rbc_rllib.runs.launch import RunOptions, can_resume, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
@@ -211,10 +211,9 @@ def _is_answered(trial: Path, sweep: Sweep) -> bool:
         return False
     record, (*_, last) = answers
     known = {gain.deviator: record["epochs"].get(gain.deviator) for gain in last.gains}
-    wanted = {own.deviation.deviator: own.learning.passes for own in sweep.experiments if own.deviation}
     how, iterations = (record["iterations"], record["starts"], record["set"]), sweep.experiments[0].num_iterations
     newest = last.checkpoint == newest_checkpoint(trial).name
-    return newest and how == (iterations, [FROZEN], {}) and wanted.items() <= known.items()
+    return newest and how == (iterations, [FROZEN], {}) and epochs_of(sweep.experiments).items() <= known.items()
 
 
 def deviators_of(options: argparse.Namespace, experiment: ExperimentConfig) -> list[str]:

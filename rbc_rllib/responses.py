@@ -7,7 +7,7 @@ on validation episodes and judged on held-out ones.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -142,7 +142,7 @@ def judge(folder: Path, finished: list[Path]) -> str:
         "held_out_episodes": first.evaluation_episodes,
         "held_out_seed": ExperimentConfig.of_trial(trial).seed,
         "iterations": first.num_iterations,
-        "epochs": {own.deviation.deviator: own.learning.passes for _, own in trials if own.deviation},
+        "epochs": epochs_of([own for _, own in trials]),
         "seeds": sorted({experiment.seed for _, experiment in trials}),
         "starts": sorted({own.deviation.start_name for _, own in trials if own.deviation}),
         "set": {key: value for _, own in trials for key, value in settings_of(own).items()},
@@ -164,6 +164,11 @@ def judge(folder: Path, finished: list[Path]) -> str:
     text = "\n\n".join([*parts, note])
     (folder / "best_response.md").write_text(text + "\n")
     return text
+
+
+def epochs_of(asked: Sequence[ExperimentConfig]) -> dict[str, int]:
+    """How often each deviator goes over a batch."""
+    return {own.deviation.deviator: own.learning.passes for own in asked if own.deviation}
 
 
 def settings_of(asked: ExperimentConfig) -> dict[str, Any]:

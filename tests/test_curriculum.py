@@ -211,6 +211,7 @@ PARTS = {
             "corporate_tax_rate": (0.0, 1.0),
         }
     },
+    "annealed_debt_penalty": {},  # the callback's business
 }
 RENAMED = {
     "staged_training": {"consumers alone": "everyone learns", "firms learn": "everyone learns"},
@@ -226,7 +227,7 @@ def test_a_switch_turns_off_its_own_part_only(switch):
         expected = asdict(CURRICULUM.at(moment)) | PARTS[switch]
         expected["name"] = RENAMED.get(switch, {}).get(expected["name"], expected["name"])
         assert asdict(without.at(moment)) == expected
-    assert without.at(0) != CURRICULUM.at(0)
+    assert not PARTS[switch] or without.at(0) != CURRICULUM.at(0)
 
 
 def test_without_stages_and_ranges_there_is_one_stage():

@@ -1,7 +1,6 @@
 """The economies in the words of macroeconomics, by treatment."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy
@@ -11,15 +10,17 @@ from matplotlib.figure import Figure
 from analysis.economics import MACRO, RATIOS, consumption_equivalent_variation, incidence_panel, lorenz_panel, macro
 from analysis.facets import facets
 from analysis.figures import legend_below, new_figure
-from analysis.intervals import CONFIDENCE, Interval, bounded, t_interval
-from analysis.metrics import verdict
+from analysis.intervals import CONFIDENCE, Interval, t_interval
+from analysis.metrics import living
 from analysis.page import Missing, Part, Picture, Section, Table, Words
+from analysis.quantities import Quantity
 from analysis.results import Trial, by_treatment, rolled_out
 from analysis.rollout import Rollout, load_rollout
 from analysis.study import Study
 from analysis.taxes import by_economy
 
-EQUIVALENT = "consumption-equivalent variation against no taxes (%)"
+VARIATION = Quantity("variation", "consumption-equivalent variation against no taxes", "%", "z,.1f")
+EQUIVALENT = VARIATION.title
 
 
 def section(study: Study) -> Section:
@@ -37,14 +38,13 @@ def section(study: Study) -> Section:
     for name, members in groups.items():
         values = {trial: macro(loaded[trial.path], params[name]) for trial in members}
         worst = float(numpy.max([worst, *(each["residual"] for each in values.values())]))
-        of = {q: _alive(members) if q.name in RATIOS else members for q in MACRO}
-        means = {q.title: t_interval([values[trial][q.name] for trial in of[q]]) for q in MACRO}
-        texts[name] = {q.title: _text(q.of, means[q.title]) for q in MACRO}
-        if base := {trial.seed: loaded[trial.path] for trial in _alive(untaxed.get(economy_of[name], []))}:
+        of = {q: living(members) if q.name in RATIOS else members for q in MACRO}
+        means = {q: t_interval([values[trial][q.name] for trial in of[q]]) for q in MACRO}
+        if base := {trial.seed: loaded[trial.path] for trial in living(untaxed.get(economy_of[name], []))}:
             pairs = [(loaded[trial.path], base[trial.seed]) for trial in members if trial.seed in base]
-            means[EQUIVALENT] = t_interval([consumption_equivalent_variation(*pair, params[name]) for pair in pairs])
-            texts[name][EQUIVALENT] = _text(partial(bounded, text="{:,.1f}".format), means[EQUIVALENT])
-        numbers[name] = {title: interval.mean for title, interval in means.items()}
+            means[VARIATION] = t_interval([consumption_equivalent_variation(*pair, params[name]) for pair in pairs])
+        numbers[name] = {q.title: interval.mean for q, interval in means.items()}
+        texts[name] = {q.title: _text(q, interval) for q, interval in means.items()}
     caption = (
         f"Means over held-out episodes and seeds; [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds,"
         " where there are two or more. Real wage and labor share are of living economies; no taxes: of the same seed,"
@@ -90,9 +90,5 @@ def _is_untaxed(rates: object) -> bool:
     return isinstance(rates, tuple) and not any(rate for pair in rates for rate in pair)
 
 
-def _alive(trials: Sequence[Trial]) -> list[Trial]:
-    return [trial for trial in trials if verdict(trial) != "trivial"]
-
-
-def _text(of: Callable[[Interval], str], interval: Interval) -> str:
-    return "-" if numpy.isnan(interval.mean) else of(interval)
+def _text(quantity: Quantity, interval: Interval) -> str:
+    return "-" if numpy.isnan(interval.mean) else quantity.of(interval)
