@@ -1,132 +1,31 @@
 """What different ways to learn end in: how often economies live, how well, and how far from an equilibrium.
 
     python -m analysis.solutions results/equilibrium_study
-    python -m analysis.solutions results/curriculum_ablation --out docs/curriculum
+    python -m analysis.solutions results/curriculum_ablation --out docs/curriculum --against schedule_full
+    python -m analysis.solutions docs/curriculum/solutions.json results/more_seeds --out docs/curriculum
 
-Reads the finished trials of one or more experiment folders, and the best responses to them that lie beside; of several
-trials of a seed one counts. Prints, and writes into the first FOLDER or DIR, a row for each treatment: `solutions.md`,
-`solutions.json` and `solutions.png`. An earlier table there is replaced.
+Reads the finished trials of one or more experiment folders, and the best responses to them that lie beside, or tables
+written earlier, which hold every seed's numbers; of several trials of a seed one counts. Prints, and writes into the
+first FOLDER or DIR, a row for each treatment: `solutions.md`, `solutions.json` and `solutions.png`. An earlier table
+there is replaced.
 """
 
 import argparse
-import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import COLORS, colors, legend_below, new_figure, save, tidy
-from analysis.followers import FOLLOWERS, follower_gains, how_asked
-from analysis.gains import Gain
-from analysis.intervals import CONFIDENCE, Interval, bounded, proportion_interval, t_interval
-from analysis.metrics import indicator, living
+from analysis.followers import FOLLOWERS
+from analysis.intervals import CONFIDENCE, Interval, bounded
+from analysis.outcomes import REWARDS, Solutions, solutions_in
 from analysis.quantities import BY_NAME
-from analysis.results import Trial, by_treatment, load_trials, one_a_seed
-from analysis.writing import markdown, plain
-from rbc_rllib.economy.indicators import TRIVIAL_FROM
+from analysis.writing import markdown
 from rbc_rllib.files import write_json
 from rbc_rllib.settings import ConfigError, refused
-
-REWARDS = ("consumer_reward", "firm_reward")
-
-
-@dataclass(frozen=True)
-class Solutions:
-    """The finished trials of one treatment, a seed each."""
-
-    name: str
-    trials: tuple[Trial, ...]
-
-    @property
-    def living(self) -> tuple[Trial, ...]:
-        """Those whose economy is not trivial."""
-        return tuple(living(self.trials))
-
-    @property
-    def dead_share(self) -> Interval:
-        """The share of trivial trials with its Wilson interval."""
-        return proportion_interval(len(self.trials) - len(self.living), len(self.trials))
-
-    def reward(self, name: str) -> Interval:
-        """A reward a quarter, mean over the living with its Student t interval."""
-        return t_interval([indicator(trial, name) for trial in self.living])
-
-    def gain(self, deviator: str) -> Interval | None:
-        """What a follower gains at least, in percent of its group's mean absolute reward; over the living."""
-        return self._percent(deviator, lambda gain: gain.gain)
-
-    @cached_property
-    def answers(self) -> list[tuple[Trial, dict[str, Gain]]]:
-        """The living, each with its followers' gains by deviator, which are read once."""
-        return [(trial, follower_gains(trial)) for trial in self.living]
-
-    def asked(self, deviators: Collection[str] = FOLLOWERS) -> tuple[Trial, ...]:
-        """Of the living, those of whom the gain of any of these followers is known."""
-        return tuple(trial for trial, gains in self.answers if {*deviators} & {*gains})
-
-    @property
-    def ways(self) -> list[str]:
-        """How their followers were asked, in words."""
-        return sorted({str(how_asked(trial)) for trial in self.asked()})
-
-    def temperature(self, deviator: str) -> Interval | None:
-        """What the frozen policies themselves gain with less noise."""
-        return self._percent(deviator, lambda gain: gain.temperature)
-
-    def largest(self, deviator: str) -> Interval | None:
-        """What the agent gains that gains most alone by validation episodes."""
-        return self._percent(deviator, lambda gain: gain.most if gain.alone else None)
-
-    def _percent(self, deviator: str, part: Callable[[Gain], Interval | None]) -> Interval | None:
-        gains = [own[deviator] for _, own in self.answers if deviator in own]
-        percents = [percent.mean for gain in gains if (own := part(gain)) and (percent := gain.percent(own))]
-        return t_interval(percents) if percents else None
-
-    @property
-    def alive_after(self) -> Interval:
-        """The env steps after which the economies of the living were never trivial again, with the part of its Student
-        t interval that lies within their training."""
-        after = t_interval([alive_after(trial) for trial in self.living])
-        longest = max((trial.env_steps for trial in self.living), default=0)
-        return replace(after, low=np.clip(after.low, 0, longest), high=np.clip(after.high, 0, longest))
-
-    def record(self) -> dict[str, Any]:
-        """For JSON; of each gain with the number of seeds that were asked."""
-        parts = {"gains": self.gain, "temperature": self.temperature, "largest": self.largest}
-        gains = {
-            f"{part}_percent": {name: own.record() | {"seeds": own.count} for name in FOLLOWERS if (own := of(name))}
-            for part, of in parts.items()
-        }
-        return plain(
-            {
-                "trials": len(self.trials),
-                "dead_share": self.dead_share.record(),
-                "alive_after": self.alive_after.record(),
-                **{name: self.reward(name).record() for name in REWARDS},
-                **gains,
-                "asked": self.ways,
-            }
-        )
-
-
-def alive_after(trial: Trial) -> float:
-    """The env steps after which a trial's economies were never trivial again; NaN where nobody knows."""
-    steps, shares = trial.progress["env_steps"], trial.progress.get("economy/trivial_share")
-    if shares is None or steps.empty:
-        return math.nan
-    dead = steps[shares >= TRIVIAL_FROM]
-    return float(dead.max()) if len(dead) else 0.0
-
-
-def solutions_of(trials: Sequence[Trial]) -> list[Solutions]:
-    """What finished trials end in, by treatment."""
-    finished = [trial for trial in trials if trial.finished]
-    return [Solutions(name, tuple(one_a_seed(members))) for name, members in by_treatment(finished).items()]
 
 
 def living_table(solutions: Sequence[Solutions]) -> str:
@@ -134,10 +33,10 @@ def living_table(solutions: Sequence[Solutions]) -> str:
     lines = [["treatment", "seeds", "dead", *(BY_NAME[name].title for name in REWARDS), "alive after (env steps)"]]
     for each in solutions:
         rewards = [each.reward(name) for name in REWARDS]
-        texts = [BY_NAME[name].of(own) if own.count else "-" for name, own in zip(REWARDS, rewards, strict=True)]
+        texts = [_known(own, BY_NAME[name].of) for name, own in zip(REWARDS, rewards, strict=True)]
         after = bounded(each.alive_after, "{:,.0f}".format) if each.living else "-"
         lines.append(
-            [each.name, str(len(each.trials)), bounded(each.dead_share, "{:.0%}".format), *texts, after],
+            [each.name, str(len(each.outcomes)), bounded(each.dead_share, "{:.0%}".format), *texts, after],
         )
     return markdown(lines)
 
@@ -173,8 +72,35 @@ def _text(gain: Interval | None, seeds: int) -> str:
     return bounded(gain, "{:.1f}".format) + (f" ({gain.count})" if gain and gain.count < seeds else "")
 
 
-def solutions_text(solutions: Sequence[Solutions]) -> str:
-    """Tables and words, in Markdown."""
+def differences_table(solutions: Sequence[Solutions], base: Solutions) -> str:
+    """One row a treatment but `base`: by how much its seeds end above the same seeds of `base`, in rewards and, where
+    followers of both were asked, in gains; and how likely death differs by chance alone (Fisher's exact test)."""
+    others = [each for each in solutions if each is not base]
+    asked = [name for name in FOLLOWERS if any(each.minus(base, name).count for each in others)]
+    head = [f"minus {base.name}", "pairs", "dead, p", *(BY_NAME[name].title for name in REWARDS)]
+    lines = [[*head, *(f"gain of {FOLLOWERS[name]}, points" for name in asked)]]
+    for each in others:
+        counts = [[own.dead, len(own.living)] for own in (each, base)]
+        pairs = each.minus(base, REWARDS[0]).count
+        rewards = [_known(each.minus(base, name), BY_NAME[name].of) for name in REWARDS]
+        gains = [_known(each.minus(base, name), _points) for name in asked]
+        lines.append([each.name, str(pairs), f"{scipy.stats.fisher_exact(counts).pvalue:.2g}", *rewards, *gains])
+    return markdown(lines)
+
+
+def _points(difference: Interval) -> str:
+    return f"{bounded(difference, '{:+.1f}'.format)} ({difference.count})"
+
+
+def _known(interval: Interval, text: Callable[[Interval], str]) -> str:
+    return text(interval) if interval.count else "-"
+
+
+def solutions_text(solutions: Sequence[Solutions], against: str | None = None) -> str:
+    """Tables and words, in Markdown; `against` names the treatment that others are compared with.
+
+    Raises `ConfigError` where there is none of that name.
+    """
     parts = [
         living_table(solutions),
         f"Dead: trivial on held-out episodes, with the {CONFIDENCE:.0%} Wilson interval. Rewards are means over the"
@@ -192,6 +118,18 @@ def solutions_text(solutions: Sequence[Solutions]) -> str:
             " with less noise; chosen by itself, so that it may exceed the gain."
             f" Deviators had {'; others '.join(ways)}.",
         ]
+    if against is not None:
+        named = {each.name: each for each in solutions}
+        if against not in named:
+            rule = "it must be one of the treatments there"
+            raise ConfigError("--against", against, rule, f"name one of {', '.join(named)}")
+        parts += [
+            differences_table(solutions, named[against]),
+            "Differences are means over the seeds that live in both, paired by seed, with the"
+            f" {CONFIDENCE:.0%} interval of the paired t test. Dead, p: Fisher's exact test of the numbers of dead"
+            " seeds. In parentheses the pairs of gains. Each comparison is by itself: of twenty that only chance makes,"
+            " one is expected to seem different.",
+        ]
     return "\n\n".join(parts)
 
 
@@ -199,10 +137,9 @@ def draw_rewards(solutions: Sequence[Solutions], ax: Axes) -> None:
     """Consumer reward of every seed, a cross where its economy is dead."""
     tidy(ax, "Consumer reward", "", BY_NAME["consumer_reward"].unit)
     for place, each in enumerate(solutions):
-        for trial in each.trials:
-            dead = trial not in each.living
-            at = indicator(trial, "consumer_reward")
-            ax.plot(at, place, "x" if dead else "o", color=COLORS[1] if dead else COLORS[0], alpha=0.7, markersize=6)
+        for outcome in each.outcomes:
+            marker, color = ("x", COLORS[1]) if outcome.dead else ("o", COLORS[0])
+            ax.plot(outcome.number("consumer_reward"), place, marker, color=color, alpha=0.7, markersize=6)
 
 
 def draw_gains(solutions: Sequence[Solutions], ax: Axes) -> None:
@@ -238,13 +175,14 @@ def solutions_figure(solutions: Sequence[Solutions]) -> Figure:
     return figure
 
 
-def write_solutions(trials: Sequence[Trial], out: Path) -> str:
-    """Writes the tables into `out` and returns them; raises `ConfigError` where there is nothing to tell."""
-    solutions = solutions_of(trials)
+def write_solutions(places: Sequence[Path], out: Path, against: str | None = None) -> str:
+    """Writes the tables of experiment folders and earlier tables into `out` and returns them; raises `ConfigError`
+    where there is nothing to tell."""
+    solutions = solutions_in(places)
     if not solutions:
         rule = "none of the trials there is finished and evaluated"
-        raise ConfigError("FOLDER", [trial.label for trial in trials], rule, "finish the sweep with --resume")
-    text = solutions_text(solutions)
+        raise ConfigError("FOLDER", [*map(str, places)], rule, "finish the sweep with --resume")
+    text = solutions_text(solutions, against)
     out.mkdir(parents=True, exist_ok=True)
     write_json({each.name: each.record() for each in solutions}, out / "solutions.json")
     (out / "solutions.md").write_text(f"# Solutions\n\n{text}\n\n![Rewards and gains](solutions.png)\n")
@@ -257,12 +195,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.solutions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="results/<experiment>, several pooled")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="results/<experiment> or solutions.json, several pooled"
+    )
     parser.add_argument("--out", type=Path, help="where to write the tables (default: into the first FOLDER)")
+    parser.add_argument("--against", metavar="TREATMENT", help="compare all others with this one, paired by seed")
     chosen = parser.parse_args(arguments)
     with refused(parser):
-        trials = {trial.path.resolve(): trial for folder in chosen.folders for trial in load_trials(folder)}
-        print(write_solutions(list(trials.values()), chosen.out or chosen.folders[0]))
+        first = chosen.folders[0]
+        out = chosen.out or (first.parent if first.is_file() else first)
+        print(write_solutions(chosen.folders, out, chosen.against))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from analysis.followers import FOLLOWERS
 from analysis.gains import Solution, words
 from analysis.gains_figure import gains_figure
 from analysis.intervals import Interval, bounded
+from analysis.outcomes import solutions_of
 from analysis.page import Details, Missing, Part, Picture, Section, Table, Words
-from analysis.solutions import solutions_of
 from analysis.study import Answer, Study
 from analysis.writing import number
 

@@ -7,8 +7,9 @@ import pandas
 import pytest
 
 from analysis.intervals import proportion_interval
+from analysis.outcomes import alive_after, solutions_in, solutions_of
 from analysis.results import load_trials
-from analysis.solutions import alive_after, gains_table, main, solutions_of, write_solutions
+from analysis.solutions import gains_table, main, write_solutions
 from rbc_rllib.settings import ConfigError
 from tests.analysis.samples import DEAD, LIVING, gain, write_answers, write_trial
 
@@ -50,7 +51,7 @@ def test_a_seed_that_was_trained_twice_counts_once(study, tmp_path):
     again = write_trial(tmp_path / "again", "cooled", 1, LIVING)
     trials = [*load_trials(study), *load_trials(again.parent)]
     cooled, plain = solutions_of(trials)
-    assert ([trial.seed for trial in cooled.trials], len(plain.trials), len(trials)) == ([0, 1], 2, 5)
+    assert ([outcome.seed for outcome in cooled.outcomes], len(plain.outcomes), len(trials)) == ([0, 1], 2, 5)
 
 
 def test_the_table_of_gains_says_of_how_many_seeds_each_is(tmp_path):
@@ -90,8 +91,53 @@ def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, t
     unfinished = tmp_path / "unfinished"
     write_trial(unfinished, "plain", 0, LIVING, evaluated=False)
     with pytest.raises(ConfigError, match="none of the trials there is finished"):
-        write_solutions(load_trials(unfinished), tmp_path / "none")
+        write_solutions([unfinished], tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_table_that_was_written_is_extended_by_more_seeds_when_its_results_are_gone(study, tmp_path):
+    first, more = tmp_path / "first", tmp_path / "more"
+    write_solutions([study], first)
+    before = solutions_in([study])
+    assert solutions_in([first / "solutions.json"]) == before
+    write_trial(more, "plain", 2, DEAD)
+    write_answers(write_trial(more, "plain", 0, LIVING), [gain("firm", 3.0)])
+    write_trial(more, "another", 0, LIVING)
+    write_solutions([first / "solutions.json", more], first)
+    another, cooled, plain = solutions_in([first / "solutions.json"])
+    assert (another.name, cooled) == ("another", before[0])
+    assert [(outcome.seed, outcome.dead) for outcome in plain.outcomes] == [(0, False), (1, True), (2, True)]
+    assert plain.gain("firm").mean == pytest.approx(3.0)
+
+
+def test_what_differs_in_a_setting_is_not_pooled_and_old_tables_are_refused(study, tmp_path):
+    write_solutions([study], tmp_path)
+    table = tmp_path / "solutions.json"
+    write_trial(tmp_path / "other", "plain", 2, LIVING, learning_rate=3e-4)
+    with pytest.raises(ConfigError, match=r"learning.learning_rate.consumer = .*such as plain.*a table of each"):
+        solutions_in([table, tmp_path / "other"])
+    record = json.loads(table.read_text())
+    del record["plain"]["outcomes"]
+    table.write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match=r"solutions.json.plain = .*has outcomes, which earlier versions.*anew"):
+        solutions_in([table])
+
+
+def test_treatments_are_compared_seed_by_seed(study, capsys, tmp_path):
+    write_trial(tmp_path / "more", "plain", 2, LIVING | {"consumer_reward": 5.0})
+    write_trial(tmp_path / "more", "cooled", 2, LIVING | {"consumer_reward": 4.5})
+    cooled, plain = solutions_in([study, tmp_path / "more"])
+    assert [own.number("consumer_reward") for own in cooled.living] == [2.5, 3.5, 4.5]
+    difference = cooled.minus(plain, "consumer_reward")
+    assert (difference.mean, difference.count) == (pytest.approx(-0.25), 2)  # seed 1 is dead in one of them
+    main([str(study), str(tmp_path / "more"), "--out", str(tmp_path / "out"), "--against", "plain"])
+    row = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| cooled")][-1]
+    cells = [cell.strip() for cell in row.strip("| ").split("|")]
+    assert cells[:3] == ["cooled", "2", "1"]
+    assert cells[3].startswith("-0.25 [")
+    with pytest.raises(SystemExit, match="2"):
+        main([str(study), "--out", str(tmp_path / "out"), "--against", "plainer"])
+    assert "--against = 'plainer' is refused" in capsys.readouterr().err
 
 
 def test_an_economy_is_alive_from_when_it_is_never_trivial_again(study):
@@ -105,10 +151,12 @@ def test_an_economy_is_alive_from_when_it_is_never_trivial_again(study):
 
 
 def test_the_interval_of_when_economies_come_alive_keeps_within_training(study):
-    cooled, _ = solutions_of(load_trials(study))
-    for trial, shares in zip(cooled.trials, ([0.0, 0.0], [1.0, 0.0]), strict=True):
+    trials = [trial for trial in load_trials(study) if trial.config["name"] == "cooled"]
+    for trial, shares in zip(trials, ([0.0, 0.0], [1.0, 0.0]), strict=True):
+        trial.config["curriculum"]["total_env_steps"] = 100
         curve = pandas.DataFrame({"env_steps": [10, 100], "economy/trivial_share": shares})
         object.__setattr__(trial, "progress", curve)
+    (cooled,) = solutions_of(trials)
     after = cooled.alive_after
     assert (after.mean, after.low) == (5.0, 0.0)
     assert 50 < after.high <= 100
