@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
-from rbc_rllib.settings import Settings
+from rbc_rllib.settings import ConfigError, Settings
 
 AT_ONCE = "max_concurrent_trials"
 """What Tune calls the number of trials that may run at the same time."""
@@ -18,6 +18,17 @@ ASKED = "each_firm"
 
 GAIN = f"gain/{ASKED}"
 """The path of that in a report: percent of firms' mean absolute reward."""
+
+
+ONLY_OF = {
+    "judged_from": "asha",
+    "reduction_factor": "asha",
+    "objectives": "optuna",
+    "gain_iterations": "optuna",
+    "at_once": "optuna",
+    "interval": "population",
+}
+"""The kind of search that reads a setting, of those that one kind does alone."""
 
 
 class Search(Settings):
@@ -48,6 +59,15 @@ class Search(Settings):
     # optuna: configurations in training at a time; one that does not wait for others learns less of them
     at_once: PositiveInt = 1
     interval: float = Field(0.1, gt=0, lt=1)  # population: share of the training
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        for name, kind in ONLY_OF.items():
+            value = getattr(self, name)
+            if kind != self.kind and value != type(self).model_fields[name].default:
+                rule = f"only a search of the kind {kind} reads it, and this one is of the kind {self.kind}"
+                raise ConfigError(name, value, rule, f"leave it out, or set kind to {kind}")
+        return self
 
 
 def lowest(welfare: Iterable[float | None]) -> float:

@@ -84,6 +84,7 @@ def test_a_failed_seed_counts_with_zero_or_the_lowest_welfare(welfare, floor):
         (lambda: Search(kind="bayes"), r"kind = 'bayes' is refused"),
         (lambda: Search(kind="optuna", gain_iterations=0), r"gain_iterations = 0 is refused"),
         (lambda: Search(kind="asha", judged_from=1.0), r"judged_from = 1\.0 is refused"),
+        (lambda: Search(kind="optuna", interval=0.2), r"interval = 0\.2 is refused: only a .* kind population reads"),
         (
             lambda: sweep("asha", space={"curriculum.total_env_steps": tune.choice([64, 128])}),
             r"search_space = 'curriculum\.total_env_steps' .* all are equally long",
