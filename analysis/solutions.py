@@ -2,7 +2,7 @@
 
     python -m analysis.solutions results/equilibrium_study
     python -m analysis.solutions results/curriculum_ablation --out docs/curriculum --against schedule_full
-    python -m analysis.solutions docs/curriculum/solutions.json results/more_seeds --out docs/curriculum
+    python -m analysis.solutions kept/solutions.json results/more_seeds --out kept
 
 Reads the finished trials of one or more experiment folders, and the best responses to them that lie beside, or tables
 written earlier, which hold every seed's numbers; of several trials of a seed one counts. Prints, and writes into the

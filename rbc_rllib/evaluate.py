@@ -4,9 +4,10 @@
     python -m rbc_rllib.evaluate results/quickstart --episodes 256 --seed 7
 
 Plays a finished or interrupted trial (or each trial of a folder) from its last checkpoint in the economy itself (whole
-menus, real penalties). Prints every indicator with its 95% bootstrap interval over episodes, and whether the economy is
-trivial. Writes that as `evaluation.json`, and the first episodes as `rollout.npz` (arrays), `rollout.parquet` (one row
-for each quarter, agent and quantity) and `rollout.png`. The same seed gives the same numbers.
+menus, no penalty that training added). Prints every indicator with its 95% bootstrap interval over episodes, and
+whether the economy is trivial. Writes that as `evaluation.json`, and the first episodes as `rollout.npz` (arrays),
+`rollout.parquet` (one row for each quarter, agent and quantity) and `rollout.png`. The same seed gives the same
+numbers.
 
 The experiment's own episodes and seed are written into the trial's folder, where reports look for them; any others
 into a folder of their own in it, such as `evaluation-episodes256-seed7`.
