@@ -148,9 +148,13 @@ class Policies:
 def load_policies(run: str | Path, checkpoint: str | None = None) -> Policies:
     """The policies of a trial's folder, of its newest checkpoint or of the one of that name.
 
-    Raises `ConfigError` where there is no such trial or checkpoint, or where it does not fit the trial.
+    Raises `ConfigError` where there is no such trial or checkpoint, where it does not fit the trial, or where each
+    agent of a group deviates alone, so that there is no one set of policies.
     """
     experiment = ExperimentConfig.of_trial(Path(run))
+    if experiment.deviation and experiment.deviation.each:
+        rule = f"it is a best response of {experiment.deviation.deviator}, each of whom leaves others who stay"
+        raise ConfigError("run", str(run), rule, "load the run that they leave, or one of --individual")
     folder = newest_checkpoint(Path(run)) if checkpoint is None else Path(run) / checkpoint
     return Policies(experiment, load_networks(folder, experiment))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Learning, Refinement
 from rbc_rllib.leaving import Deviation, taken
@@ -27,6 +28,7 @@ DEVIATORS_LEARNING_RATE = 0.5
 EPOCHS_OF_THE_FEW = 4
 """Times the run's own epochs where each agent deviates alone: each does so in few of a batch's economies."""
 PLAN_IS_SETTLED = {"plan_settling_start": 0.0, "plan_settling_end": 0.0}
+PLAN_IS_OPEN = {name: Curriculum.model_fields[name].default for name in PLAN_IS_SETTLED}
 TEMPERATURES = (0.5, 1e-4)
 """At which a frozen policy is asked what it gains by acting with less noise; the last one is next to none."""
 VALIDATION_EPISODES = 64
@@ -53,10 +55,14 @@ def final_game(
     the no-Ponzi penalty that the checkpoint was trained with, half the learning rates, an entropy bonus that falls
     to 0, and nothing of its refinement, so that deviators from any run try equally hard.
 
-    A planner who announces keeps to its plan, unless `plan_is_open` since it is the planner who learns.
+    A planner who announces keeps to its plan, unless `plan_is_open` since it is the planner who learns; where the plan
+    was settled from the start, as in a round of `psro`, it settles as by default then.
     """
-    penalty_increase = training_state(checkpoint).penalty_increase
-    curriculum = experiment.curriculum if plan_is_open else experiment.curriculum.replace(**PLAN_IS_SETTLED)
+    penalty_increase, curriculum = training_state(checkpoint).penalty_increase, experiment.curriculum
+    if not plan_is_open:
+        curriculum = curriculum.replace(**PLAN_IS_SETTLED)
+    elif curriculum.plan_settling_end == 0:
+        curriculum = curriculum.replace(**PLAN_IS_OPEN)
     return experiment.replace(
         start=None,
         refinement=Refinement(),

@@ -19,6 +19,8 @@ from rbc_rllib.play.modules import untrained_modules
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import few_of, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
+from rbc_rllib.policies import load_policies
+from rbc_rllib.psro import next_policies
 from rbc_rllib.responses import Learned, curve, in_words, judge, settings_of, taken_on_halves
 from rbc_rllib.runs.launch import Run
 from rbc_rllib.settings import ConfigError
@@ -288,6 +290,13 @@ def test_an_agent_stays_by_its_own_validation_episodes(rng):
     assert "each_firm" in table(solution)
 
 
+def test_responses_of_agents_who_leave_alone_are_not_loaded_as_one_set_of_policies(tmp_path):
+    run = untrained(SMALL, tmp_path / "run")
+    (asked,) = best_responses(run, ["each_firm"], find_checkpoints(run), seeds=1, iterations=1).experiments
+    with pytest.raises(ConfigError, match="a best response of each_firm, each of whom leaves others who stay"):
+        load_policies(untrained(asked, tmp_path / "response"))
+
+
 @pytest.mark.parametrize("name", ["each_planner", "each_", "each_firm_0", "each_firm+each_consumer"])
 def test_only_groups_of_several_agents_are_asked_one_by_one(name):
     with pytest.raises(ConfigError, match=r"deviation\.deviator"):
@@ -301,5 +310,8 @@ def test_the_planner_keeps_to_its_plan_unless_it_is_the_one_who_deviates(tmp_pat
     firm, planner = (each.curriculum for each in sweep.experiments)
     assert firm.at(0).plan_sharpness == firm.final().plan_sharpness == planner.final().plan_sharpness
     assert planner.at(0).plan_sharpness == 1.0
+    going_on = untrained(next_policies(run, run, (), iterations=2), tmp_path / "round")
+    (later,) = best_responses(going_on, ["planner"], find_checkpoints(going_on), seeds=1, iterations=4).experiments
+    assert later.curriculum == planner
     assert firm.at(0).entropy_coeff["firm"] == 0.005
     assert firm.final().entropy_coeff["firm"] == pytest.approx(0.0)
