@@ -11,7 +11,7 @@ from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs.population import Population
 from rbc_rllib.runs.seeds_together import SeedsTogether
 from rbc_rllib.runs.suggestions import Suggestions
-from rbc_rllib.search import AT_ONCE
+from rbc_rllib.search import AT_ONCE, Search
 from rbc_rllib.settings import ConfigError
 
 KEPT_CHECKPOINTS = 4  # the newest ones of each trial
@@ -78,7 +78,7 @@ def tune_parts(sweep: Sweep) -> TuneParts:
     settings = {"num_samples": sweep.num_samples, **deepcopy(sweep.tune_config)}
     draws = tune.search.BasicVariantGenerator(
         constant_grid_search=True,
-        random_state=search and search.seed,
+        random_state=(search or Search()).seed,
         max_concurrent=settings.get(AT_ONCE) or 0,  # Tune limits a searcher, but no draws that it is given
     )
     settings.setdefault("search_alg", draws)

@@ -13,7 +13,7 @@ from rbc_rllib.runs import launch
 from rbc_rllib.runs.launch import run
 from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
-from rbc_rllib.runs.searches import Remembered, at_once
+from rbc_rllib.runs.searches import Remembered, at_once, tune_parts
 from rbc_rllib.runs.trial import Trial
 from rbc_rllib.runs.trials_table import FILE, read_table
 from rbc_rllib.search import Search, counted, lowest
@@ -95,6 +95,12 @@ def test_a_failed_seed_counts_with_zero_or_the_lowest_welfare(welfare, floor):
 def test_a_search_that_makes_no_sense_is_refused(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+def test_draws_without_a_search_are_the_same_every_time():
+    draws = [tune_parts(Sweep(seeds(), dict(SPACE))).tune_config["search_alg"] for _ in range(2)]
+    one, other = (generator._random_state.uniform(size=5).tolist() for generator in draws)
+    assert one == other
 
 
 class MostAtOnce(ProgressLines):
