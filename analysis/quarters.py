@@ -8,7 +8,6 @@ wages, output, exports and investment by quarter, and the flows of money, of eac
 (`quarters.md`, `quarters.csv`, `quarters.png`). Earlier files of these names there are replaced.
 """
 
-import argparse
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,12 @@ from matplotlib.figure import Figure
 
 from analysis.figures import colors, legend_below, new_figure, quarter_axis, save, tidy
 from analysis.intervals import CONFIDENCE, t_interval
+from analysis.metrics import verdict
 from analysis.quantities import Quantity
 from analysis.results import Trial, by_treatment, load_trials, rolled_out
 from analysis.rollout import Rollout, load_rollout
 from analysis.writing import markdown
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import ConfigError, command_parser, refused
 
 TITLE_WIDTH = 160  # letters
 
@@ -59,12 +59,17 @@ FLOWS = {
 }
 """Where the money goes in the whole economy, and what firms have built by the end."""
 
+OF_THE_LIVING = ("last_quarter",)
+"""A share of what a dead economy has next to none of."""
+
 
 @dataclass(frozen=True)
 class Quarters:
     """The roll-outs of one treatment."""
 
     name: str
+    seeds: tuple[int, ...]
+    alive: tuple[bool, ...]  # whether the economy of each seed is
     rollouts: tuple[Rollout, ...]  # of each seed
 
     def series(self, field: str) -> numpy.ndarray:
@@ -72,9 +77,15 @@ class Quarters:
         return numpy.array([_by_quarter(rollout[field]) for rollout in self.rollouts])
 
     def flows(self) -> dict[str, numpy.ndarray]:
-        """`[seeds]` of each of `FLOWS`."""
-        each = [money_flows(rollout) for rollout in self.rollouts]
-        return {name: numpy.array([flows[name] for flows in each]) for name in FLOWS}
+        """`[seeds]` of each of `FLOWS`, of the seeds of which it is known; what dead economies have none of is known of
+        the living alone."""
+        unknown = dict.fromkeys(OF_THE_LIVING, numpy.nan)
+        each = [
+            money_flows(rollout) | ({} if alive else unknown)
+            for rollout, alive in zip(self.rollouts, self.alive, strict=True)
+        ]
+        values = {name: numpy.array([flows[name] for flows in each]) for name in FLOWS}
+        return {name: own[~numpy.isnan(own)] for name, own in values.items()}
 
 
 def money_flows(data: Rollout) -> dict[str, float]:
@@ -91,7 +102,7 @@ def money_flows(data: Rollout) -> dict[str, float]:
     spending, wages = total(data["outcome/spending"]), total(data["outcome/wage_income"])
     transfers, budgets = total(data["outcome/transfer"]) * consumers, total(data["state/consumer_budget"])
     rewards = data["outcome/firm_reward"].sum((1, 2))
-    output, capital = data["outcome/output"], data["state/capital"]
+    output, capital, stock = data["outcome/output"], data["state/capital"], data["state/inventories"][-1].sum()
     return {
         "exports": total(data["state/prices"] * data["outcome/exports"]),
         "spending": spending,
@@ -104,7 +115,7 @@ def money_flows(data: Rollout) -> dict[str, float]:
         "investment": total(data["outcome/investment"]),
         "last_quarter": float(rewards[-1] / rewards.sum()) if rewards.sum() else numpy.nan,
         "capital_growth": float(capital[-1].mean() / capital[0].mean() - 1),
-        "stocked": float(data["state/inventories"][-1].sum() / max(output.sum((1, 2)).mean(), 1e-9)),
+        "stocked": float(stock / output.sum((1, 2)).mean()) if output.any() else numpy.nan,
     }
 
 
@@ -117,7 +128,15 @@ def quarters_of(trials: Sequence[Trial], only: Sequence[str] = ()) -> list[Quart
         fix = f"take {', '.join(groups)}" if groups else "train and evaluate one"
         raise ConfigError("treatment", missing[0] if missing else "any", rule, fix)
     names = list(only) or list(groups)
-    return [Quarters(name, tuple(load_rollout(t.path / "rollout.npz") for t in groups[name])) for name in names]
+    return [
+        Quarters(
+            name,
+            tuple(trial.seed for trial in groups[name]),
+            tuple(verdict(trial) != "trivial" for trial in groups[name]),
+            tuple(load_rollout(trial.path / "rollout.npz") for trial in groups[name]),
+        )
+        for name in names
+    ]
 
 
 def quarters_text(treatments: Sequence[Quarters]) -> str:
@@ -133,21 +152,21 @@ def quarters_text(treatments: Sequence[Quarters]) -> str:
         parts.append(markdown([head, *rows]))
     parts.append(
         f"Held-out episodes with frozen policies; [low, high] is the {CONFIDENCE:.0%} Student t interval over seeds,"
-        " whose number stands behind a treatment's name."
+        " whose number stands behind a treatment's name. The last quarter's share is of living economies."
     )
     return "\n\n".join(parts)
 
 
 def quarters_frame(treatments: Sequence[Quarters]) -> pandas.DataFrame:
-    """One row a treatment, seed (by number, in the order of trials), quarter and quantity."""
+    """One row a treatment, seed, quarter and quantity."""
     rows = [
         (each.name, seed, quarter + 1, q.name, value)
         for each in treatments
         for field, q in SERIES.items()
-        for seed, values in enumerate(each.series(field))
+        for seed, values in zip(each.seeds, each.series(field), strict=True)
         for quarter, value in enumerate(values)
     ]
-    return pandas.DataFrame(rows, columns=["treatment", "run", "quarter", "quantity", "value"])
+    return pandas.DataFrame(rows, columns=["treatment", "seed", "quarter", "quantity", "value"])
 
 
 def quarters_panel(treatments: Mapping[str, Quarters], field: str, ax: Axes) -> Axes:
@@ -181,9 +200,7 @@ def _by_quarter(values: numpy.ndarray) -> numpy.ndarray:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.quarters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("analysis.quarters", __doc__)
     parser.add_argument("folder", type=Path, help="results/<experiment>, or one trial's folder")
     parser.add_argument("--only", nargs="+", default=[], metavar="TREATMENT", help="in this order (default: all)")
     parser.add_argument("--out", type=Path, help="where to write (default: into FOLDER)")

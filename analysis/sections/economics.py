@@ -1,5 +1,6 @@
 """The economies in the words of macroeconomics, by treatment."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from analysis.economics import MACRO, RATIOS, consumption_equivalent_variation, 
 from analysis.facets import facets
 from analysis.figures import legend_below, new_figure
 from analysis.intervals import CONFIDENCE, Interval, t_interval
-from analysis.metrics import living
+from analysis.metrics import indicator, living
 from analysis.page import Missing, Part, Picture, Section, Table, Words
 from analysis.quantities import Quantity
 from analysis.results import Trial, by_treatment, rolled_out
@@ -36,7 +37,7 @@ def section(study: Study) -> Section:
     untaxed = {economy_of[n]: members for n, members in groups.items() if _is_untaxed(members[0].planner.rates)}
     numbers, texts, worst = {}, {}, 0.0
     for name, members in groups.items():
-        values = {trial: macro(loaded[trial.path], params[name]) for trial in members}
+        values = {trial: macro(loaded[trial.path], params[name]) | _of_all_episodes(trial) for trial in members}
         worst = float(numpy.max([worst, *(each["residual"] for each in values.values())]))
         of = {q: living(members) if q.name in RATIOS else members for q in MACRO}
         means = {q: t_interval([values[trial][q.name] for trial in of[q]]) for q in MACRO}
@@ -88,6 +89,11 @@ def _by_treatment(trials: Sequence[Trial], loaded: Mapping[Path, Rollout]) -> di
 
 def _is_untaxed(rates: object) -> bool:
     return isinstance(rates, tuple) and not any(rate for pair in rates for rate in pair)
+
+
+def _of_all_episodes(trial: Trial) -> dict[str, float]:
+    """What the evaluation knows of all held-out episodes; a roll-out is of some."""
+    return {q.name: value for q in MACRO if not math.isnan(value := indicator(trial, q.name))}
 
 
 def _text(quantity: Quantity, interval: Interval) -> str:

@@ -138,6 +138,15 @@ def test_dead_seeds_and_seeds_that_nobody_untaxed_shares_leave_ratios_and_variat
     assert table.frame.loc["taxed", EQUIVALENT] == pytest.approx(0, abs=1e-6)  # of seed 0 alone
 
 
+def test_what_the_evaluation_knows_is_of_all_its_episodes(tmp_path):
+    write_trial(tmp_path, "taxed", 0, LIVING | {"inflation": 0.125}, rollout=True, planner=FIXED)
+    table = section(load_study([tmp_path])).parts[0]
+    assert isinstance(table, Table)
+    titles = {quantity.name: quantity.title for quantity in MACRO}
+    assert table.frame.loc["taxed", titles["inflation"]] == 0.125
+    assert table.frame.loc["taxed", titles["output"]] == LIVING["output"]
+
+
 def test_accounts_that_are_not_numbers_do_not_add_up(data):
     broken = {name: values.copy() for name, values in data.items()}
     broken["state/consumer_budget"][4] = numpy.nan

@@ -9,7 +9,7 @@ from analysis.quarters import FLOWS, SERIES, main, money_flows, quarters_figure,
 from analysis.results import load_trials
 from analysis.rollout import load_rollout
 from rbc_rllib.settings import ConfigError
-from tests.analysis.samples import LIVING, SMALL, write_trial
+from tests.analysis.samples import DEAD, LIVING, SMALL, write_trial
 
 
 def written(folder: Path) -> Path:
@@ -50,9 +50,22 @@ def test_a_series_is_the_mean_of_each_quarter_by_seed(tmp_path: Path) -> None:
         assert series.shape == (3, SMALL.episode_length)
         assert series[2, 4] == pytest.approx(data[field][4].mean(), rel=1e-5)
     frame = quarters_frame(treatments)
-    chosen = frame[(frame.treatment == "schedule") & (frame.run == 2) & (frame.quantity == "output")]
+    chosen = frame[(frame.treatment == "schedule") & (frame.seed == 2) & (frame.quantity == "output")]
     assert chosen.quarter.tolist() == list(range(1, 11))
     numpy.testing.assert_allclose(chosen.value, schedule.series("outcome/output")[2])
+
+
+def test_dead_seeds_leave_the_share_of_the_last_quarter_as_it_is(tmp_path: Path) -> None:
+    for seed, indicators in ((1, LIVING), (4, DEAD)):
+        trial = write_trial(tmp_path, "any", seed, indicators, rollout=True)
+        if indicators is DEAD:
+            arrays = dict(numpy.load(trial / "rollout.npz"))
+            nothing = {name: 0 * arrays[name] for name in ("outcome/firm_reward", "outcome/output")}
+            numpy.savez_compressed(trial / "rollout.npz", **arrays | nothing)
+    (treatment,) = quarters_of(load_trials(tmp_path))
+    flows = treatment.flows()
+    assert [len(flows[name]) for name in ("last_quarter", "stocked", "capital_growth")] == [1, 1, 2]
+    assert sorted(set(quarters_frame([treatment]).seed)) == [1, 4]
 
 
 def test_the_figure_has_a_panel_for_each_series_and_a_line_for_each_treatment(tmp_path: Path) -> None:
