@@ -1,6 +1,5 @@
 """The table by treatment."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +31,7 @@ def _row(trials: list[Trial]) -> dict[str, Any]:
         "seeds": len(seeds(chosen)),
         "trivial_seeds": len(seeds([trial for trial in chosen if verdict(trial) == "trivial"])),
         "unfinished": sum(not trial.finished for trial in trials),
-        "source": next(iter(Counter(source(trial) for trial in chosen)), "none"),
+        "source": source(chosen[0]) if chosen else "none",
     }
     for quantity in QUANTITIES:
         interval = over_seeds(chosen, quantity.name)

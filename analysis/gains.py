@@ -14,10 +14,10 @@ import numpy as np
 import scipy
 
 from analysis.intervals import BOOTSTRAP_SEED, Interval, bounded, crossed_interval
-from analysis.metrics import is_trivial
 from analysis.writing import count, markdown, number, plain
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
+from rbc_rllib.economy.indicators import is_trivial
 from rbc_rllib.leaving import taken
 from rbc_rllib.settings import ConfigError
 

@@ -8,7 +8,7 @@ import numpy
 
 from analysis.intervals import Interval, t_interval
 from analysis.results import Trial
-from rbc_rllib.economy.indicators import TRIVIAL_FROM
+from rbc_rllib.economy.indicators import is_trivial
 
 TAIL_SHARE = 0.05  # of the progress rows, from the end: stands in for an evaluation that is missing
 
@@ -49,11 +49,6 @@ def verdict(trial: Trial) -> Verdict:
 def living(trials: Sequence[Trial]) -> list[Trial]:
     """Those whose economy is not trivial."""
     return [trial for trial in trials if verdict(trial) != "trivial"]
-
-
-def is_trivial(trivial_share: float) -> bool:
-    """Whether so large a share of trivial episodes makes the solution a trivial one: from a half on."""
-    return trivial_share >= TRIVIAL_FROM
 
 
 def measured(trials: Sequence[Trial]) -> list[Trial]:

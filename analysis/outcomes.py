@@ -1,7 +1,7 @@
 """What the seeds of a treatment end in: read from its trials, or from a table that was published when they are gone."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,9 +12,9 @@ from analysis.followers import FOLLOWERS, follower_gains, how_asked
 from analysis.gains import Gain
 from analysis.intervals import Interval, proportion_interval, t_interval
 from analysis.metrics import indicator, verdict
-from analysis.results import Trial, by_treatment, flat_settings, load_trials, one_a_seed
+from analysis.results import Trial, by_treatment, flat_settings, load_trials
 from analysis.writing import plain
-from rbc_rllib.economy.indicators import TRIVIAL_FROM
+from rbc_rllib.economy.indicators import is_trivial
 from rbc_rllib.files import read_object
 from rbc_rllib.settings import ConfigError, Settings
 
@@ -84,6 +84,11 @@ class Solutions:
     name: str
     settings: dict[str, Any]
     outcomes: tuple[Outcome, ...]
+
+    @classmethod
+    def of(cls, name: str, trials: Sequence[Trial]) -> Self:
+        """What the finished trials of a treatment end in."""
+        return cls(name, plain(flat_settings(trials[0].config)), one_a_seed(map(Outcome.of, trials)))
 
     @property
     def living(self) -> tuple[Outcome, ...]:
@@ -175,22 +180,30 @@ class Solutions:
         }
 
 
+def one_a_seed(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    """Of several outcomes of a seed, which are not independent, the one of which more gains are known, or else the
+    first; in the order of seeds."""
+    by_seed: dict[int, Outcome] = {}
+    for outcome in outcomes:
+        known = by_seed.get(outcome.seed)
+        if known is None or len(outcome.gains) > len(known.gains):
+            by_seed[outcome.seed] = outcome
+    return tuple(by_seed[seed] for seed in sorted(by_seed))
+
+
 def alive_after(trial: Trial) -> float:
     """The env steps after which a trial's economies were never trivial again; NaN where nobody knows."""
     steps, shares = trial.progress["env_steps"], trial.progress.get("economy/trivial_share")
     if shares is None or steps.empty:
         return math.nan
-    dead = steps[shares >= TRIVIAL_FROM]
+    dead = steps[is_trivial(shares)]
     return float(dead.max()) if len(dead) else 0.0
 
 
 def solutions_of(trials: Sequence[Trial]) -> list[Solutions]:
     """What finished trials end in, by treatment."""
     finished = [trial for trial in trials if trial.finished]
-    return [
-        Solutions(name, plain(flat_settings(members[0].config)), tuple(map(Outcome.of, one_a_seed(members))))
-        for name, members in by_treatment(finished).items()
-    ]
+    return [Solutions.of(name, members) for name, members in by_treatment(finished).items()]
 
 
 def read_solutions(path: Path) -> list[Solutions]:
@@ -203,8 +216,7 @@ def read_solutions(path: Path) -> list[Solutions]:
 
 
 def solutions_in(places: Sequence[Path]) -> list[Solutions]:
-    """What there is in experiment folders and in tables, pooled by treatment; of several outcomes of a seed one counts,
-    that of which more gains are known, or else the first.
+    """What there is in experiment folders and in tables, pooled by treatment, `one_a_seed`.
 
     Raises `ConfigError` where treatments of one name have different settings.
     """
@@ -222,9 +234,4 @@ def _pooled(one: Solutions, other: Solutions) -> Solutions:
         if values[0] != values[1]:
             rule = f"treatments of one name, such as {one.name}, are pooled, and have the same settings"
             raise ConfigError(key, values, rule, "make a table of each by itself")
-    by_seed: dict[int, Outcome] = {}
-    for outcome in (*one.outcomes, *other.outcomes):
-        known = by_seed.get(outcome.seed)
-        if known is None or len(outcome.gains) > len(known.gains):
-            by_seed[outcome.seed] = outcome
-    return replace(one, outcomes=tuple(by_seed[seed] for seed in sorted(by_seed)))
+    return replace(one, outcomes=one_a_seed((*one.outcomes, *other.outcomes)))

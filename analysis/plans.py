@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 
 from analysis.figures import COLORS, GREY, new_figure, tidy
 from analysis.intervals import CONFIDENCE, Interval, bounded, t_interval
-from analysis.metrics import is_trivial
 from analysis.results import read_json
 from analysis.writing import count, markdown, plain, plan_words
+from rbc_rllib.economy.indicators import is_trivial
 from rbc_rllib.economy.planner import Rates
 
 Plan = tuple[Rates, ...]

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.intervals import CONFIDENCE, Interval, t_interval
-from analysis.metrics import verdict
+from analysis.metrics import indicator, verdict
 from analysis.quantities import BY_NAME
 from analysis.results import Trial, by_treatment, one_a_seed, treatment
-from analysis.taxes import Treatment
 from analysis.writing import count, markdown
 from rbc_rllib.search import GAIN, counted, lowest
 
@@ -108,10 +107,7 @@ def ranking_text(ranked: Sequence[Configuration]) -> str:
 
 
 def _welfare(trial: Trial) -> float | None:
-    if failed(trial):
-        return None
-    (value,) = Treatment("", (trial,)).welfare(trial.economy_parameters.planner_welfare).values()
-    return value
+    return None if failed(trial) else indicator(trial, "social_welfare")
 
 
 def _share_trained(trial: Trial) -> float:

@@ -8,7 +8,6 @@ table as CSV in `report/`, into the first FOLDER or DIR. What is missing is name
 cannot be read with its file. An earlier report there is replaced.
 """
 
-import argparse
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from analysis.study import Study, load_study
 from analysis.tax_map_report import map_text
 from analysis.taxes import compare_economies
 from analysis.welfare import welfare_text
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import ConfigError, command_parser, refused
 
 SECTIONS = (overview, learning, rollouts, taxes, equilibrium, spectrum, economics, search)
 """In the order of the page."""
@@ -74,9 +73,7 @@ def welfare_texts(study: Study) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("analysis.report", __doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="results/<experiment>, or any other")
     parser.add_argument("--out", type=Path, help="where to write the report (default: into the first FOLDER)")
     parser.add_argument("--open", action="store_true", help="show it in a browser")

@@ -10,7 +10,6 @@ first FOLDER or DIR, a row for each treatment: `solutions.md`, `solutions.json` 
 there is replaced.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from analysis.outcomes import REWARDS, Solutions, solutions_in
 from analysis.quantities import BY_NAME
 from analysis.writing import markdown
 from rbc_rllib.files import write_json
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import ConfigError, command_parser, refused
 
 
 def living_table(solutions: Sequence[Solutions]) -> str:
@@ -192,9 +191,7 @@ def write_solutions(places: Sequence[Path], out: Path, against: str | None = Non
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.solutions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("analysis.solutions", __doc__)
     parser.add_argument(
         "folders", type=Path, nargs="+", metavar="FOLDER", help="results/<experiment> or solutions.json, several pooled"
     )

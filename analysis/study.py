@@ -15,7 +15,7 @@ from analysis.followers import read_answers
 from analysis.gains import Solution
 from analysis.plans import PlanSearch
 from analysis.ranking import failed
-from analysis.results import Trial, folder_beside, load_trial, nothing_in, read_json
+from analysis.results import Trial, folder_beside, load_trial, nothing_in, read_json, run_name
 from analysis.tax_map import TaxMap
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.settings import ConfigError
@@ -88,7 +88,7 @@ def load_study(folders: Sequence[Path]) -> Study:
 
 def _name_others(study: Study) -> None:
     """Say in the labels of answers which of them are not about the policies that their trial ended with."""
-    evaluations = {"/".join(trial.path.parts[-2:]): trial.evaluation or {} for trial in study.trials}
+    evaluations = {run_name(trial.path): trial.evaluation or {} for trial in study.trials}
     for place, answer in enumerate(study.answers):
         asked = answer.solutions[-1].policies
         if evaluations.get(answer.label, {}).get("policies", asked) != asked:
@@ -127,7 +127,7 @@ def _read_trial(study: Study, folder: Path) -> None:
     trial = load_trial(folder)
     if trial.config.get("deviation"):
         return  # a best response, judged with the others of its folder
-    label = "/".join(folder.parts[-2:])
+    label = run_name(folder)
     if trial.rollout:
         numpy.load(trial.rollout).close()
     study.trials.append(trial)
@@ -142,7 +142,7 @@ def _read_trial(study: Study, folder: Path) -> None:
 
 def _read_answer(study: Study, folder: Path) -> None:
     record, solutions = read_answers(folder / "best_response.json")
-    label = "/".join(Path(record["run"]).parts[-2:])
+    label = run_name(Path(record["run"]))
     study.answers.append(Answer(label, solutions, _params_in(folder), record["held_out_episodes"]))
 
 

@@ -14,11 +14,11 @@ import numpy
 import pandas
 
 from analysis.intervals import Interval, t_interval
-from analysis.metrics import is_trivial
 from analysis.quantities import BY_NAME, Quantity
 from analysis.taxes import DEFINITIONS, Definition
 from analysis.writing import plain
 from rbc_rllib.economy import EconomyParameters
+from rbc_rllib.economy.indicators import is_trivial
 from rbc_rllib.economy.planner import Rates, social_welfare
 
 WELFARE = BY_NAME["social_welfare"]

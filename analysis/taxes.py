@@ -6,14 +6,16 @@ which the maximum was taken, so the best rate is chosen on other seeds than the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy
 
-from analysis.followers import FOLLOWERS, percent_gain
+from analysis.followers import FOLLOWERS
 from analysis.intervals import CONFIDENCE, Interval, t_interval
-from analysis.metrics import indicator, living, seed_values, seeds, verdict
-from analysis.results import Trial, by_treatment, differing_settings, flat_settings, one_a_seed
+from analysis.metrics import indicator, seed_values, seeds, verdict
+from analysis.outcomes import Solutions
+from analysis.results import Trial, by_treatment, differing_settings, flat_settings
 from analysis.writing import percent, plain
 from rbc_rllib.economy.planner import Planner, Rates, social_welfare
 from rbc_rllib.settings import ConfigError
@@ -91,8 +93,11 @@ class Treatment:
     def follower_gain(self, deviator: str) -> Interval | None:
         """What `deviator` gains at least, in percent of its group's mean absolute reward: mean over the living seeds
         that were asked, with its 95% Student t interval; None where none was."""
-        gains = {trial: gain.mean for trial in living(self.trials) if (gain := percent_gain(trial, deviator))}
-        return t_interval([gains[trial] for trial in one_a_seed([*gains])]) if gains else None
+        return self._solutions.gain(deviator)
+
+    @cached_property
+    def _solutions(self) -> Solutions:
+        return Solutions.of(self.name, self.trials)
 
     def mean_rate(self, name: str) -> float:
         """Mean of `income_tax_rate` or `corporate_tax_rate` over seeds and over the quarters after the first."""

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from analysis.figures import COLORS, GREY, new_figure, quarter_axis, tidy
 from analysis.intervals import Interval, bounded
-from analysis.metrics import is_trivial
 from analysis.plans import WELFARE, Plan
 from analysis.writing import markdown, plain, plan_words
+from rbc_rllib.economy.indicators import is_trivial
 from rbc_rllib.economy.planner import Rates
 
 

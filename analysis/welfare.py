@@ -9,7 +9,6 @@ those it is judged on) and to each fixed rate, and whether they are significant:
 `welfare.png`. An earlier comparison there is replaced.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from analysis.results import Trial, load_trials
 from analysis.taxes import DEFINITIONS, Comparison, Definition, Difference, Treatment, compare_taxes
 from analysis.writing import count, listed, markdown, numbered
 from rbc_rllib.files import write_json
-from rbc_rllib.settings import refused
+from rbc_rllib.settings import command_parser, refused
 
 WELFARE = BY_NAME["social_welfare"]
 FIRM_REWARD = BY_NAME["firm_reward"]
@@ -254,9 +253,7 @@ def welfare_figure(comparison: Comparison) -> Figure:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.welfare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("analysis.welfare", __doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="results/<experiment>, several pooled")
     parser.add_argument("--out", type=Path, help="where to write the comparison (default: into the first FOLDER)")
     chosen = parser.parse_args(arguments)

@@ -9,7 +9,6 @@ networks and learner share their device; on the CPU all is NumPy and torch with 
 both run in turn.
 """
 
-import argparse
 import statistics
 import time
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 
 from benchmarks.cases import Case, agent_steps, build, experiment_of, our_case, ray_of_our_own
 from rbc_rllib.arrays import array_library
-from rbc_rllib.settings import at_least_one, refused
+from rbc_rllib.settings import at_least_one, command_parser, refused
 
 ECONOMIES = (32, 128, 512, 1024, 4096)
 LARGEST_ON_CPU = 512
@@ -72,11 +71,7 @@ def line(row: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    command = argparse.ArgumentParser(
-        prog="python -m benchmarks.devices",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = command_parser("benchmarks.devices", __doc__)
     command.add_argument("--economies", type=int, nargs="+", default=ECONOMIES, metavar="N", help="played at once")
     command.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds at each number (default 5)")
     options = command.parse_args(arguments)

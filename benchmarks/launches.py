@@ -9,7 +9,6 @@ an operation, and torch fewer for Adam on a GPU: the counts are a measure, not a
 number of economies, bytes do.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from benchmarks.cases import experiment_of
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.play.rollout import play
-from rbc_rllib.settings import refused
+from rbc_rllib.settings import command_parser, refused
 from rbc_rllib.training.rllib_internals import quiet
 
 CREATING = ("asarray", "arange", "empty", "full", "ones", "zeros")
@@ -167,11 +166,7 @@ def table(parts: dict[str, Count]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    command = argparse.ArgumentParser(
-        prog="python -m benchmarks.launches",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = command_parser("benchmarks.launches", __doc__)
     command.add_argument("--economies", type=int, default=32, metavar="N", help="economies played at once (default 32)")
     options = command.parse_args(arguments)
     with refused(command):

@@ -30,7 +30,7 @@ from analysis.figures import COLORS, new_figure, save, tidy
 from benchmarks.cases import REPOSITORY, Case, build, experiment_of, our_case, ray_of_our_own
 from benchmarks.timing import Stopwatch, machine, peak_bytes
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.settings import at_least_one, refused
+from rbc_rllib.settings import at_least_one, command_parser, refused
 
 Point = dict[str, Any]
 """What is measured (numbers of consumers, .., learners), and when it was, `seconds`, `microseconds` and `megabytes`."""
@@ -239,11 +239,7 @@ def draw(axes: dict[str, list[Point]]) -> Figure:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    command = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = command_parser("benchmarks.scaling", __doc__)
     command.add_argument("--quick", action="store_true", help="two points an axis, two rounds of processes")
     command.add_argument("--repeats", type=int, default=5, metavar="N", help="iterations at each point (default 5)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")

@@ -39,7 +39,7 @@ from benchmarks.floor import operations, peak_speed
 from benchmarks.parts import time_by_part
 from benchmarks.timing import Clock, machine
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.settings import at_least_one, refused
+from rbc_rllib.settings import at_least_one, command_parser, refused
 
 STOCK, OURS, OURS_ALL, BARE = "stock RLlib", "EconomyPPO", "EconomyPPO, all consumers", "bare PyTorch loop"
 KINDS = ("sampling", "learning", "iteration")
@@ -143,11 +143,7 @@ def run(experiment: ExperimentConfig, repeats: int, clock: Clock) -> dict[str, A
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     """The options of a benchmark whose cases run in turn in one process."""
-    command = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = command_parser(f"benchmarks.{name}", description)
     command.add_argument("--economies", type=int, default=32, metavar="N", help="economies played at once (default 32)")
     command.add_argument("--repeats", type=int, default=10, metavar="N", help="rounds (default 10)")
     command.add_argument("--cpu-time", action="store_true", help="count the process's CPU time, not the wall clock's")

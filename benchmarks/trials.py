@@ -13,7 +13,6 @@ Prints seconds a trial, the driver's memory on the way, and what each of our cal
 last tenth of the sweep: what grows with the number of trials shows there.
 """
 
-import argparse
 import json
 import statistics
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 from benchmarks.replays import EVENTS, PARTS, SIDES, SNAPSHOT, Mark, Measured, What, measure, record, tiny
 from benchmarks.throughput import table
 from benchmarks.timing import machine
-from rbc_rllib.settings import ConfigError, at_least_one, refused
+from rbc_rllib.settings import ConfigError, at_least_one, command_parser, refused
 
 Numbers = dict[str, float]
 """By column of a table."""
@@ -117,11 +116,7 @@ def run(trials: int, reports: int, repeats: int) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    command = argparse.ArgumentParser(
-        prog="python -m benchmarks.trials",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = command_parser("benchmarks.trials", __doc__)
     command.add_argument("--trials", type=int, default=1000, metavar="N", help="of a sweep (default 1,000)")
     command.add_argument("--reports", type=int, default=5, metavar="N", help="of a trial (default 5)")
     command.add_argument("--repeats", type=int, default=1, metavar="N", help="sweeps of each side (default 1)")

@@ -6,7 +6,7 @@ This is the only file that imports CuPy. Everything above works on whatever arra
 
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import array_api_compat
 import numpy
@@ -16,7 +16,8 @@ from rbc_rllib.settings import ConfigError
 Array = Any
 """An array of any library that follows the array API standard."""
 
-LIBRARIES = ("auto", "numpy", "cupy")
+Library = Literal["auto", "numpy", "cupy"]
+LIBRARIES = get_args(Library)
 
 
 def array_library(name: str) -> ModuleType:

@@ -30,11 +30,11 @@ from analysis.report import write_report
 from analysis.results import folder_beside, load_trial
 from analysis.study import load_study
 from rbc_rllib.economy import GROUPS
-from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import epochs_of, judge
-from rbc_rllib.runs.command_line import conclude, parser, results_of_run, run_options, tell
+from rbc_rllib.runs.command_line import conclude, parse_assignments, parser, results_of_run, run_options, tell
 from rbc_rllib.runs.launch import RunOptions, can_resume, run
 from rbc_rllib.runs.searches import KEPT_CHECKPOINTS
 from rbc_rllib.settings import ConfigError, at_least_one, refused

@@ -13,7 +13,7 @@ from typing import Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from rbc_rllib.economy import GROUPS, ActionRanges, EconomyParameters
-from rbc_rllib.economy.actions import TOLERANCE
+from rbc_rllib.economy.actions import on_menu
 from rbc_rllib.settings import ConfigError, NonNegativePerGroup, PerGroup, Settings
 
 SETTLED = 1e6
@@ -107,7 +107,7 @@ class Curriculum(Settings):
             if low > choices[0] or high < choices[-1]:
                 rule = f"the range must end as wide as the menu {menu}, {choices[0]} to {choices[-1]}"
                 raise ConfigError(f"final_{name}_range", (low, high), rule, "widen it")
-            if not any(abs(start - choice) <= TOLERANCE for choice in choices):
+            if on_menu(start, choices) is None:
                 rule = f"it must be on the menu {menu} = {choices}"
                 raise ConfigError(f"starting_{name}", start, rule, "take one of those")
 

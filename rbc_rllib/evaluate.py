@@ -13,7 +13,6 @@ The experiment's own episodes and seed are written into the trial's folder, wher
 into a folder of their own in it, such as `evaluation-episodes256-seed7`.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +23,6 @@ import numpy as np
 
 from analysis.figures import save
 from analysis.intervals import BOOTSTRAP_SEED, Interval, mean_interval
-from analysis.metrics import is_trivial
 from analysis.quantities import BY_NAME, quantity_of
 from analysis.report import write_report
 from analysis.results import load_trials, read_json
@@ -32,6 +30,7 @@ from analysis.rollout import load_picture, rollout_figure
 from analysis.tidy import save_table
 from analysis.writing import plan_words
 from rbc_rllib.economy import Planner
+from rbc_rllib.economy.indicators import is_trivial
 from rbc_rllib.economy.planner import Rates
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.files import whole, write_json
@@ -39,7 +38,7 @@ from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule, settled_plan
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.runs.tensorboard import add_evaluation
-from rbc_rllib.settings import ConfigError, refused
+from rbc_rllib.settings import ConfigError, command_parser, refused
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, policies_hash, training_state
 from rbc_rllib.training.rllib_internals import quiet
 
@@ -178,9 +177,7 @@ def _is_evaluated(trial: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> Any:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rbc_rllib.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("rbc_rllib.evaluate", __doc__)
     parser.add_argument("run", type=Path, help="a trial's folder, or a folder of trials")
     parser.add_argument("--episodes", type=int, help="held-out episodes (default: the experiment's)")
     parser.add_argument("--seed", type=int, help="seed of the held-out episodes (default: the experiment's)")

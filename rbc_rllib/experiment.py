@@ -1,7 +1,6 @@
 """An experiment: the economy, its curriculum, how agents learn, and on which machines; and sweeps of them. Validated,
 frozen, complete."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from rbc_rllib.arrays import Library
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
@@ -67,7 +67,7 @@ class Resources(Settings):
     num_learners: NonNegativeInt = 0
     num_gpus_per_learner: NonNegativeFloat = 0
     num_cpus_per_learner: PositiveFloat = 1
-    array_library: Literal["auto", "numpy", "cupy"] = "auto"  # auto: CuPy on runners that own a GPU
+    array_library: Library = "auto"  # auto: CuPy on runners that own a GPU
     torch_threads: PositiveInt = 1  # in every process; more than its cores cuts throughput many times
 
     @model_validator(mode="after")
@@ -376,20 +376,6 @@ class Sweep:
             if name not in known:
                 raise ConfigError("--only", name, "there is no such experiment", f"take some of {', '.join(known)}")
         return replace(self, experiments=tuple(each for each in self.experiments if each.name in names))
-
-
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """`["seed=3", "learning.clip_param=0.2"]` as a dict; values are JSON, or text where they are not JSON."""
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        key, separator, text = assignment.partition("=")
-        if not separator:
-            raise ConfigError("--set", assignment, "it must have the form key=value", "write e.g. --set seed=3")
-        try:
-            values[key.strip()] = json.loads(text)
-        except json.JSONDecodeError:
-            values[key.strip()] = {"True": True, "False": False, "None": None}.get(text, text)
-    return values
 
 
 def _check_key(settings: Settings, part: str, key: str, value: Any) -> None:

@@ -38,6 +38,13 @@ def at_least_one(**numbers: int | None) -> None:
             raise ConfigError(option, value, "it must be at least 1", "leave it out to get the default")
 
 
+def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m <name>`, whose help shows `description` as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
 @contextmanager
 def refused(command: argparse.ArgumentParser) -> Iterator[None]:
     """Turn a refused setting, and a place where nothing can be written, into one line and exit status 2, in every
@@ -64,10 +71,16 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _plain_values(cls, values: Any) -> Any:
-        """NumPy scalars and arrays are taken for what they hold."""
-        if isinstance(values, dict):
-            return {key: v.tolist() if hasattr(v, "tolist") else v for key, v in values.items()}
-        return values
+        """NumPy scalars and arrays are taken for what they hold, but true and false for no number."""
+        if not isinstance(values, dict):
+            return values
+        plain = {key: v.tolist() if hasattr(v, "tolist") else v for key, v in values.items()}
+        for key, value in plain.items():
+            field = cls.model_fields.get(key)
+            if isinstance(value, bool) and field and field.annotation is not bool:
+                rule = "true and false are for settings that are switched on and off, and this is none"
+                raise ConfigError(key, value, rule, "give a value of its kind, or leave it out")
+        return plain
 
     def replace(self, **changes: Any) -> Self:
         """A validated copy with `changes`; defaults that depend on a changed value follow it."""

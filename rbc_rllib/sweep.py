@@ -26,9 +26,9 @@ from analysis.ranking import rank
 from analysis.results import load_trials
 from rbc_rllib.best_response import ask
 from rbc_rllib.evaluate import judge
-from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import find_sweep, parser, results_and_options, tell
+from rbc_rllib.runs.command_line import find_sweep, parse_assignments, parser, results_and_options, tell
 from rbc_rllib.runs.launch import can_resume, run
 from rbc_rllib.runs.searches import at_once
 from rbc_rllib.settings import refused

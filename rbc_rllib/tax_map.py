@@ -23,13 +23,13 @@ from analysis.results import folder_beside
 from analysis.tax_map import TaxMap, cell_numbers, cells
 from analysis.tax_map_report import write_tax_map
 from rbc_rllib.economy import EconomyParameters, Planner
-from rbc_rllib.economy.actions import TOLERANCE
+from rbc_rllib.economy.actions import on_menu
 from rbc_rllib.economy.planner import Rates
-from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.play.held_out import HeldOut, play_held_out
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, parser, results_of_run, run_options
+from rbc_rllib.runs.command_line import conclude, parse_assignments, parser, results_of_run, run_options
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import ConfigError, at_least_one, refused
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint
@@ -43,6 +43,7 @@ DRAWN = Planner(mode="fixed", rates="drawn")
 DECIDED_HERE = {
     "planner": "leave it out, or take --cells",
     "deviation": "leave it out",
+    "start": "leave it out",
     "name": "leave it out",
     "seed": "take --seeds",
     "evaluation_episodes": "take --episodes",
@@ -114,11 +115,11 @@ def _rates(name: str) -> Rates:
 
 
 def _on_menu(params: EconomyParameters, name: str, rate: float) -> float:
-    near = [choice for choice in params.tax_choices if abs(rate - choice) <= TOLERANCE]
-    if not near:
+    choice = on_menu(rate, params.tax_choices)
+    if choice is None:
         rule = f"{rate:g} must be on the menu economy.tax_choices = {params.tax_choices}"
         raise ConfigError("--cells", name, rule, "take rates from there")
-    return near[0]
+    return choice
 
 
 def play_cell(experiment: ExperimentConfig, followers: dict[str, GroupModule], rates: Rates) -> HeldOut:

@@ -12,7 +12,6 @@ such as `temptation-episodes256`. The planner of a credible plan has no such gai
 forgoes (Kydland and Prescott, 1977).
 """
 
-import argparse
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,7 @@ from rbc_rllib.play.process import prepare_process
 from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.play.vector_economy import VectorEconomy
 from rbc_rllib.policies import Policies, load_policies
-from rbc_rllib.settings import at_least_one, refused
+from rbc_rllib.settings import at_least_one, command_parser, refused
 from rbc_rllib.training.checkpoints import newest_checkpoint
 from rbc_rllib.training.rllib_internals import quiet
 
@@ -120,9 +119,7 @@ def write(credibility: Credibility, folder: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rbc_rllib.temptation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("rbc_rllib.temptation", __doc__)
     parser.add_argument("run", metavar="RUN", type=Path, help="a trial's folder, results/<experiment>/<trial>")
     parser.add_argument("--episodes", type=int, help="validation and held-out episodes (default: the experiment's)")
     options = parser.parse_args(arguments)

@@ -11,9 +11,16 @@ Prints a progress line now and then, and in the end what happened. Everything is
 from pathlib import Path
 
 from rbc_rllib.evaluate import evaluate_trial, judge
-from rbc_rllib.experiment import ExperimentConfig, Sweep, parse_assignments
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.play.process import prepare_process
-from rbc_rllib.runs.command_line import conclude, find_sweep, local_results, parser, results_and_options
+from rbc_rllib.runs.command_line import (
+    conclude,
+    find_sweep,
+    local_results,
+    parse_assignments,
+    parser,
+    results_and_options,
+)
 from rbc_rllib.runs.launch import run
 from rbc_rllib.settings import refused
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import rbc_rllib
-from rbc_rllib.experiment import ExperimentConfig, parse_assignments
+from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.runs.command_line import parse_assignments
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -8,7 +8,8 @@ import pytest
 
 from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import EconomyParameters, Planner
-from rbc_rllib.experiment import ExperimentConfig, Learning, Resources, parse_assignments
+from rbc_rllib.experiment import ExperimentConfig, Learning, Resources
+from rbc_rllib.runs.command_line import parse_assignments
 from rbc_rllib.settings import ConfigError, PerGroup
 
 DEFAULT = ExperimentConfig()
@@ -115,6 +116,9 @@ def test_an_unknown_key_is_refused_at_every_depth(key, named, rule, fix):
         ("learning.clip_param", "wide", "valid number"),
         ("learning.learning_rate.planner", None, "valid number"),
         ("learning.algorithm", "sac", "'ppo' or 'policy_gradient'"),
+        ("economy.crra", True, "switched on and off, and this is none"),
+        ("curriculum.cooled_entropy_coeff.firm", False, "switched on and off, and this is none"),
+        ("refinement.own_advantages_from", True, "switched on and off, and this is none"),
         ("curriculum.firm_range_start", 0.5, "firm_range_end"),
         ("resources.array_library", "jax", "'auto', 'numpy' or 'cupy'"),
     ],

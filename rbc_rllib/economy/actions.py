@@ -1,6 +1,6 @@
 """What agents choose: menus, the `Actions` of a quarter, and which choices a range of prices or taxes allows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -14,6 +14,11 @@ GROUPS = ("consumer", "firm", "planner")
 TOLERANCE = 1e-6  # of a range's bounds: 0.6000000000000001 still allows the choice 0.6
 
 Range = tuple[float, float]
+
+
+def on_menu(value: float, menu: Sequence[float]) -> float | None:
+    """The choice of the menu that is meant, within `TOLERANCE`; None where there is none."""
+    return next((choice for choice in menu if abs(value - choice) <= TOLERANCE), None)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,18 @@
 """Economic indicators of whole episodes: pure functions from trajectories `[T, E, ...]` to one number an episode."""
 
+from typing import Any
+
 from rbc_rllib.arrays import Array, namespace
 from rbc_rllib.economy.parameters import EconomyParameters
 
 TRIVIAL_SHARE = 0.01  # of full employment, of its output: below it the economy counts as dead
 TRIVIAL_FROM = 0.5  # share of trivial episodes from which a trial counts as trivial
+
+
+def is_trivial(trivial_share: Any) -> Any:
+    """Whether so large a share of trivial episodes, or each of several, makes the solution a trivial one: from a half
+    on."""
+    return trivial_share >= TRIVIAL_FROM
 
 
 def gini(amounts: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from rbc_rllib.arrays import Array, namespace
-from rbc_rllib.economy.actions import TOLERANCE, choose
+from rbc_rllib.economy.actions import choose, on_menu
 from rbc_rllib.economy.constants import Constants
 from rbc_rllib.economy.parameters import EconomyParameters
 from rbc_rllib.economy.state import AnnouncedState, State
@@ -60,7 +60,7 @@ class Planner(Settings):
             raise ConfigError("rates", self.rates, rule, f"give {counts}, not {len(self.rates)}")
         for pair in self.rates:
             for rate in pair:
-                if not any(abs(rate - choice) <= TOLERANCE for choice in params.tax_choices):
+                if on_menu(rate, params.tax_choices) is None:
                     rule = f"{rate} must be on the menu economy.tax_choices = {params.tax_choices}"
                     raise ConfigError("rates", self.rates, rule, "take rates from there")
 

@@ -1,11 +1,11 @@
 """One economy agent by agent: dicts keyed by agent, as multi-agent libraries want them, on top of the arrays."""
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from rbc_rllib.arrays import array_library, to_numpy
+from rbc_rllib.arrays import Library, array_library, to_numpy
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
 from rbc_rllib.play.spaces import agent_names, group_spaces
@@ -21,7 +21,7 @@ class EnvSettings(Settings):
     economy: EconomyParameters = EconomyParameters()
     planner: Planner = Planner()  # with `fixed` taxes there is no agent `planner`
     num_envs: PositiveInt = 1
-    array_library: Literal["auto", "numpy", "cupy"] = "numpy"
+    array_library: Library = "numpy"
     encodings: tuple[Encoding, ...] = Field(ENCODINGS, min_length=1)
     reward_scale: PositivePerGroup = PerGroup(consumer=1.0, firm=1.0, planner=1.0)  # rewards are divided by it
 

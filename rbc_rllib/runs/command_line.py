@@ -2,30 +2,42 @@
 
 import argparse
 import importlib
+import json
 import pkgutil
 import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rbc_rllib.experiment import Sweep
 from rbc_rllib.runs.faults import RETRIES
 from rbc_rllib.runs.launch import Run, RunOptions
 from rbc_rllib.runs.remote import Remote
 from rbc_rllib.runs.tracking import Trackers
-from rbc_rllib.settings import ConfigError
+from rbc_rllib.settings import ConfigError, command_parser
 
 RESULTS_HELP = "where results go (default: results/); sweep and train also take s3://BUCKET/PREFIX (docs/cluster.md)"
 
 
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`["seed=3", "learning.clip_param=0.2"]` as a dict; values are JSON, or text where they are not JSON."""
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator:
+            raise ConfigError("--set", assignment, "it must have the form key=value", "write e.g. --set seed=3")
+        try:
+            values[key.strip()] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key.strip()] = {"True": True, "False": False, "None": None}.get(text, text)
+    return values
+
+
 def output_parser(name: str, description: str, of_run: bool = False) -> argparse.ArgumentParser:
     """A parser with the options of everything that trains, and with the RUN that is asked about, if one is."""
-    command = argparse.ArgumentParser(
-        prog=f"python -m rbc_rllib.{name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = command_parser(f"rbc_rllib.{name}", description)
     if of_run:
         command.add_argument("run", metavar="RUN", type=Path, help="a trial's folder, results/<experiment>/<trial>")
         command.add_argument("--results", metavar="DIR", help="where results go (default: where RUN's experiment is)")

@@ -13,13 +13,13 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.sample import Domain
 
-from rbc_rllib.economy.indicators import TRIVIAL_FROM
+from rbc_rllib.economy.indicators import is_trivial
 from rbc_rllib.runs.seeds_together import WELFARE
 from rbc_rllib.runs.trial import GAIN_ITERATIONS
 from rbc_rllib.search import GAIN, Search, counted, highest, lowest
 from rbc_rllib.settings import ConfigError
 
-TRIVIAL_SHARE = "economy/trivial_share"
+DEAD_EPISODES = "economy/trivial_share"
 DIRECTIONS = {
     "welfare": optuna.study.StudyDirection.MAXIMIZE,
     "dead_share": optuna.study.StudyDirection.MINIMIZE,
@@ -78,7 +78,7 @@ class Suggestions(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Keep what came of a seed; of one that failed and was then resumed, what came of it then."""
         report = {} if error or result is None else result
-        known = {name: float(report.get(name, math.nan)) for name in (WELFARE, TRIVIAL_SHARE, GAIN)}
+        known = {name: float(report.get(name, math.nan)) for name in (WELFARE, DEAD_EPISODES, GAIN)}
         outcome = {name: value for name, value in known.items() if math.isfinite(value)}
         for each in self.suggested:
             if trial_id in each["trials"]:
@@ -104,7 +104,7 @@ class Suggestions(Searcher):
             if self._is_over(each):
                 values: dict[str, list[Any]] = {
                     "welfare": counted(_each(WELFARE, own), floor),
-                    "dead_share": [share >= TRIVIAL_FROM for share in counted(_each(TRIVIAL_SHARE, own), 1.0)],
+                    "dead_share": [is_trivial(share) for share in counted(_each(DEAD_EPISODES, own), 1.0)],
                     "gain": counted(_each(GAIN, own), ceiling),
                 }
                 heard.append([float(np.mean(values[name])) for name in self.search.objectives])

@@ -13,7 +13,7 @@ from ray.tune.result import SHOULD_CHECKPOINT
 
 from callbacks import PenaltyAnnealing, curriculum_callbacks
 from rbc_rllib.economy.actions import group_sizes
-from rbc_rllib.economy.indicators import TRIVIAL_FROM
+from rbc_rllib.economy.indicators import is_trivial
 from rbc_rllib.experiment import ExperimentConfig, Resources
 from rbc_rllib.leaving import Deviation
 from rbc_rllib.play.numerics import NumericsError
@@ -102,8 +102,8 @@ class Trial(EconomyPPO):
         report = self._report(result)
         if iterations := self.trial_config.get(GAIN_ITERATIONS):
             # Unknown until the end, and where nobody has anything to gain, since nobody works.
-            alive = report["economy"].get("trivial_share", 0.0) < TRIVIAL_FROM
-            report["gain"] = {ASKED: self._gain(iterations) if report["done"] and alive else math.nan}
+            dead = is_trivial(report["economy"].get("trivial_share", 0.0))
+            report["gain"] = {ASKED: math.nan if dead or not report["done"] else self._gain(iterations)}
         result.clear()
         result.update(report)
 

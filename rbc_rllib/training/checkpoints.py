@@ -77,11 +77,12 @@ def newest_checkpoint(trial: Path) -> Path:
     return checkpoints_in(trial)[-1]
 
 
-def check_fit(checkpoint: Path, experiment: ExperimentConfig) -> None:
-    """Raise `ConfigError` unless the checkpoint holds networks of the experiment's policies and sizes."""
+def check_fit(checkpoint: Path, experiment: ExperimentConfig) -> dict[str, GroupModule]:
+    """Untrained networks of the experiment's policies; raises `ConfigError` unless the checkpoint holds such ones."""
     fix = "take a checkpoint that this very trial has written"
     held = _record(checkpoint)["networks"]
-    wanted = _shapes({policy: module.get_state() for policy, module in untrained_modules(experiment, seed=0).items()})
+    modules = untrained_modules(experiment, seed=0)
+    wanted = _shapes({policy: module.get_state() for policy, module in modules.items()})
     if missing := [policy for policy in wanted if policy not in held]:
         rule = f"it holds no network of {missing[0]}, only of {', '.join(held)}"
         raise ConfigError("checkpoint", checkpoint.name, rule, fix)
@@ -95,6 +96,7 @@ def check_fit(checkpoint: Path, experiment: ExperimentConfig) -> None:
                     f" {name} is {held[policy].get(name)}, not {shape}"
                 )
                 raise ConfigError("checkpoint", checkpoint.name, rule, fix)
+    return modules
 
 
 def load_networks(checkpoint: Path, experiment: ExperimentConfig) -> dict[str, GroupModule]:
@@ -102,8 +104,7 @@ def load_networks(checkpoint: Path, experiment: ExperimentConfig) -> dict[str, G
 
     Raises `ConfigError` where they do not fit the experiment.
     """
-    check_fit(checkpoint, experiment)
-    modules = untrained_modules(experiment, seed=0)
+    modules = check_fit(checkpoint, experiment)
     for policy, module in modules.items():
         module.load_state_dict(_tensors(checkpoint, policy))
         module.eval().requires_grad_(False)

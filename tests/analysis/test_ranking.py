@@ -18,7 +18,7 @@ CONSUMERS = SMALL.num_consumers
 
 def living(reward: float) -> dict[str, float]:
     """Indicators whose welfare is that of all consumers."""
-    return LIVING | {"consumer_reward": reward}
+    return LIVING | {"consumer_reward": reward, "social_welfare": reward * SMALL.num_consumers}
 
 
 def failing(folder: Path, rate: float, seed: int) -> None:

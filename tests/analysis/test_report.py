@@ -213,7 +213,7 @@ def test_trials_that_were_tried_again_to_their_end_are_listed_apart(experiment: 
 def test_a_search_is_ranked_with_what_mattered(tmp_path: Path) -> None:
     for place, rate in enumerate((1e-4, 3e-4, 1e-3, 3e-3, 1e-2)):
         for seed in range(2):
-            better = LIVING | {"consumer_reward": 2.0 + place, "firm_reward": 90_000.0}
+            better = LIVING | {"consumer_reward": 2.0 + place, "social_welfare": 12 * (2.0 + place)}
             economy = SMALL.replace(export_market=place % 2 == 0)  # switches are searched, too
             folder = f"tuned_{place}_{seed}"
             write_trial(tmp_path, "tuned", seed, better, learning_rate=rate, economy=economy, folder=folder)

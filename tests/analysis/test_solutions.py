@@ -54,6 +54,15 @@ def test_a_seed_that_was_trained_twice_counts_once(study, tmp_path):
     assert ([outcome.seed for outcome in cooled.outcomes], len(plain.outcomes), len(trials)) == ([0, 1], 2, 5)
 
 
+def test_of_a_seed_in_two_folders_the_one_that_was_asked_counts(tmp_path):
+    for folder in ("first", "second"):
+        trial = write_trial(tmp_path / folder / "cooled", "cooled", 0, LIVING)
+        if folder == "second":
+            write_answers(trial, [gain("firm", 3.0)])
+    (cooled,) = solutions_in([tmp_path / folder / "cooled" for folder in ("first", "second")])
+    assert cooled.gain("firm").mean == 3.0
+
+
 def test_the_table_of_gains_says_of_how_many_seeds_each_is(tmp_path):
     for seed in range(3):
         single, together = gain("each_firm", 2.0), gain("firm", 8.0)
