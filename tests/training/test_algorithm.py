@@ -233,13 +233,14 @@ def test_a_seed_gives_the_same_weights_in_every_process():
     assert len(hashes) == 1
 
 
+MAGNET = {"refinement.magnet_coeff": 0.3}
 SETTLING = {"planner.mode": "schedule", "curriculum.plan_settling_start": 0.3, "curriculum.plan_settling_end": 0.9}
 
 
-@pytest.mark.parametrize(("split", "taxes"), [(3, {}), (7, {}), (5, SETTLING)], ids=["3", "7", "5, schedule"])
-def test_a_restored_run_equals_one_in_one_go(tmp_path, split, taxes):
-    """Over the stages' boundaries, with firms in debt, so that the penalty moves too; while a plan settles."""
-    values = {"economy.initial_firm_budget": 0.0, "curriculum.debt_penalty_step": 1e-3} | taxes
+@pytest.mark.parametrize(("split", "own"), [(3, {}), (7, MAGNET), (5, SETTLING)], ids=["3", "7, magnet", "5, schedule"])
+def test_a_restored_run_equals_one_in_one_go(tmp_path, split, own):
+    """Over stages' boundaries, with firms in debt, so that the penalty moves; while a plan settles; with magnets."""
+    values = {"economy.initial_firm_budget": 0.0, "curriculum.debt_penalty_step": 1e-3} | own
     whole = trial(values)
     expected = [reported(whole.train()) for _ in range(10)]
     expected_weights = weights(whole)

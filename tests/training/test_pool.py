@@ -5,11 +5,19 @@ import pytest
 import torch
 from ray.rllib.core.columns import Columns
 
-from rbc_rllib.leaving import PoolMember
+from rbc_rllib.leaving import DEVIATOR, Deviation, PoolMember
+from rbc_rllib.play.modules import untrained_modules
 from rbc_rllib.play.rollout import Experience, Rollout
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.batch import batch_of, standardise
-from rbc_rllib.training.checkpoints import initial_weights, load_networks, member_network, weights_hash
+from rbc_rllib.training.checkpoints import (
+    TrainingState,
+    describe,
+    initial_weights,
+    load_networks,
+    member_network,
+    weights_hash,
+)
 from rbc_rllib.training.rllib_internals import Postprocessing
 from tests.runs.trials import trial_of, untrained
 from tests.small import SMALL, changed, weights
@@ -48,6 +56,15 @@ def test_policies_start_where_they_are_told_and_the_pool_stays_bit_by_bit(meetin
     trial.stop()
 
 
+def test_a_member_acts_by_what_it_has_learned(tmp_path):
+    left = EVERYONE.replace(deviation=Deviation(checkpoint="somewhere", deviator="each_firm"))
+    modules, checkpoint = untrained_modules(left, seed=0), tmp_path / "checkpoint_000000"
+    describe(checkpoint, TrainingState(0, 0.0), {policy: module.get_state() for policy, module in modules.items()})
+    own = weights_hash(member_network(str(checkpoint), "each_firm", EVERYONE).get_state())
+    assert own == weights_hash(modules[DEVIATOR].get_state())
+    assert own != weights_hash(modules["firm"].get_state())
+
+
 def test_a_training_that_goes_on_is_one_that_was_never_cut(meeting, tmp_path):
     straight, cut, resumed = trial_of(meeting), trial_of(meeting), trial_of(meeting)
     checkpoint = tmp_path / "checkpoint_000000"
@@ -64,11 +81,15 @@ def test_a_training_that_goes_on_is_one_that_was_never_cut(meeting, tmp_path):
         trial.stop()
 
 
-def test_what_members_did_is_no_part_of_the_loss(meeting):
+def test_what_members_did_is_no_part_of_the_loss(meeting, tmp_path):
     trial = trial_of(meeting.with_values({"refinement.magnet_coeff": 0.3}))
     learner = trial.learner_group._learner
+    start = load_networks(tmp_path / "start" / "checkpoint_000000", meeting)
+    assert learner.magnets.keys() == start.keys()
+    for policy, magnet in learner.magnets.items():
+        assert weights_hash(magnet.get_state()) == weights_hash(start[policy].get_state())
     with torch.no_grad():
-        for magnet in learner.magnets.values():  # which begin as copies of the policies
+        for magnet in learner.magnets.values():
             for parameter in magnet.parameters():
                 parameter += 0.1
     batch = trial._sample(env_steps=0)
@@ -134,6 +155,11 @@ def test_hands_tremble_from_their_time_on():
 
 def test_runners_in_other_processes_meet_the_pool(meeting):
     trial = trial_of(meeting.with_values({"resources.num_env_runners": 2}))
+    batch, met = trial._sample(env_steps=0), torch.zeros((2, 4), dtype=torch.bool)  # runners, their economies
+    for group in ("firm", "consumer"):
+        mask = torch.as_tensor(batch.policy_batches[group][Columns.LOSS_MASK])
+        met |= (~mask).reshape(2, 4, -1).any(-1)
+    assert met.tolist() == [[False, True] * 2] * 2
     before = weights(trial)
     trial.train()
     assert changed(before, weights(trial)) == {"consumer", "firm", "planner"}
