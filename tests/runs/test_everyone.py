@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.evaluate import evaluate_trial
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.leaving import DEVIATOR, Deviation
+from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.play.modules import untrained_modules
+from rbc_rllib.play.randomness import HELD_OUT, VALIDATION
 from rbc_rllib.play.rollout import play
 from rbc_rllib.play.seats import few_of, seats_of
 from rbc_rllib.play.vector_economy import VectorEconomy
@@ -25,7 +28,7 @@ from rbc_rllib.responses import Learned, curve, in_words, judge, settings_of, ta
 from rbc_rllib.runs.launch import Run
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import TrainingState, describe, load_networks
-from rbc_rllib.training.deviations import Asked, FrozenGame, Response
+from rbc_rllib.training.deviations import TEMPERATURES, Asked, FrozenGame, Response
 from tests.exact import exact_values, response_in
 from tests.play.networks import build_modules
 from tests.runs.test_best_response import GAMES
@@ -192,6 +195,42 @@ def test_frozen_policies_gain_nothing_and_agents_are_judged_one_by_one(tmp_path)
             name = re.sub(rf"^\d+ of {size} ", "", response)
             assert name.startswith(("from frozen, after 0", "the frozen policy at temperature"))
     assert "each_firm: 3 agents were asked, each alone" in text
+
+
+def test_what_is_chosen_and_what_is_judged_are_different_episodes(tmp_path):
+    run = untrained(SMALL, tmp_path / "run")
+    (checkpoint,) = find_checkpoints(run)
+    (own,) = best_responses(run, ["firm_1"], [checkpoint], seeds=1, iterations=1, episodes=8).experiments
+    frozen = FrozenGame.of(checkpoint, own, seed=3)
+    game, asked = frozen.experiment, Asked(frozen, own)
+    chosen, judged = (play_held_out(game, frozen.networks, 8, 3, s).rewards["firm"] for s in (VALIDATION, HELD_OUT))
+    np.testing.assert_array_equal(frozen.validation["firm"], chosen)
+    np.testing.assert_array_equal(frozen.held_out.rewards["firm"], judged)
+    assert not np.array_equal(chosen, judged)
+    assert asked.size == pytest.approx(np.abs(judged).mean())
+    nobody = play_held_out(game, untrained_modules(game, 3), 8, 3).rewards["firm"]
+    np.testing.assert_array_equal(frozen.untrained["firm"], nobody)
+    assert not np.array_equal(nobody, judged)
+    weight = frozen.networks["firm"].policy_head.weight
+    for response, temperature in zip(asked.cooled(), TEMPERATURES, strict=True):
+        torch.testing.assert_close(response.networks[DEVIATOR].policy_head.weight, weight / temperature)
+
+
+def test_many_agents_are_judged_a_few_at_a_time(tmp_path, monkeypatch):
+    run = untrained(SMALL.with_values({"economy.num_consumers": 45}), tmp_path / "run")
+    (checkpoint,), together = find_checkpoints(run), []
+    (own,) = best_responses(run, ["each_consumer"], [checkpoint], seeds=1, iterations=1, episodes=2).experiments
+
+    def play(self, deviating, networks, stream):
+        together.append(deviating.deviation.agents)
+        return SimpleNamespace(rewards={"consumer": np.tile(np.arange(45.0), (2, 1))})
+
+    monkeypatch.setattr(FrozenGame, "play", play)
+    asked = Asked(FrozenGame.of(checkpoint, own, seed=0), own)
+    assert asked.play({}).tolist() == [[float(k) for k in range(45)]] * 2
+    assert sorted(k for agents in together for k in agents) == list(range(45))
+    assert max(map(len, together)) == few_of(45) == 2
+    assert np.flatnonzero(~np.isnan(asked.play({}, wanted={7})[0])).tolist() == [7, 30]
 
 
 @pytest.mark.parametrize(("deviator", "chosen"), [("each_firm", [0, 1, 1]), ("firm", [1, 1, 1])])
