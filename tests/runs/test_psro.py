@@ -1,5 +1,6 @@
 """Rounds against best responses: what they bring down in a game that is solved exactly, and the command."""
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,26 @@ def test_policies_go_on_in_the_game_in_which_training_ended(small_run, tmp_path)
     later = untrained(going_on, tmp_path / "later")
     (asked_later,) = responses_to(later, original, ["each_firm"], iterations=2, episodes=8).experiments
     assert asked_later.learning == asked.learning
+
+
+def test_rounds_go_on_from_the_newest_policies_and_the_pool_grows(tmp_path, monkeypatch):
+    command, asked = importlib.import_module("rbc_rllib.psro"), []
+
+    def trained(sweep, folder, *_):
+        asked.append((folder.name, sweep.experiments))
+        return [untrained(each, folder / each.name) for each in sweep.experiments]
+
+    monkeypatch.setattr(command, "trained", trained)
+    monkeypatch.setattr(command, "rounds_table", lambda answers: "table")
+    run = untrained(SMALL, tmp_path / "runs" / "run")
+    command.main([str(run), "--rounds", "2", "--iterations", "1", "--deviators", "each_firm", "firm"])
+    policies = [own[0] for name, own in asked if name.endswith("policies")]
+    assert [Path(each.start).parents[1].name for each in policies] == ["runs", "round_1-policies"]
+    pools = [[Path(member.checkpoint).parents[1].name for member in each.refinement.pool] for each in policies]
+    first, second = ["round_0-responses"] * 2, ["round_1-responses"] * 2
+    assert pools == [first, first + second]
+    left = [{Path(each.deviation.checkpoint).parents[1].name for each in own} for name, own in asked[::2]]
+    assert left == [{"runs"}, {"round_1-policies"}, {"round_2-policies"}]
 
 
 @pytest.mark.slow
