@@ -23,7 +23,7 @@ def states(modules) -> dict[str, dict[str, np.ndarray]]:
 
 
 def test_checkpoints_keep_the_average_and_training_goes_on_from_what_learns(tmp_path):
-    experiment = EVERYONE.with_values({"refinement.weight_average": 0.5})
+    experiment = EVERYONE.with_values({"refinement.weight_average": 0.75})
     trial, plain = trial_of(experiment), trial_of(EVERYONE)
     average = states({group: trial.env_runner.module[group].unwrapped() for group in GROUPS})
     for _ in range(3):
@@ -31,7 +31,7 @@ def test_checkpoints_keep_the_average_and_training_goes_on_from_what_learns(tmp_
         learned = trial.learner_group.get_weights()
         for group, own in average.items():
             for name in own:
-                own[name] += 0.5 * (learned[group][name] - own[name])
+                own[name] += 0.25 * (learned[group][name] - own[name])
     same = plain.learner_group.get_weights()
     assert all(np.array_equal(learned[group][name], same[group][name]) for group in GROUPS for name in learned[group])
 
@@ -153,12 +153,13 @@ def test_advantages_are_standardised_over_the_batch_whoever_has_played_it(on_hos
 def test_late_batches_are_larger_and_rarer():
     refinement = Refinement(batch_growth=4, batch_growth_from=0.5)
     assert [refinement.batches(progress) for progress in (0.0, 0.49, 0.5, 1.0)] == [1, 1, 4, 4]
-    sizes = []
+    sizes, orders = [], []
     trial = trial_of(EVERYONE.with_values({"refinement.batch_growth": 4, "refinement.batch_growth_from": 0.0}))
     update = trial.learner_group.update
 
     def watched(**arguments):
         sizes.append((arguments["batch"].env_steps(), arguments["minibatch_size"], arguments["num_total_minibatches"]))
+        orders.append(arguments["shuffle_seed"])
         return update(**arguments)
 
     trial.learner_group.update = watched
@@ -167,6 +168,8 @@ def test_late_batches_are_larger_and_rarer():
     assert trial.env_steps == 4 * rows
     minibatches = learning.num_minibatches * learning.num_epochs
     assert sizes == [(4 * rows, 4 * rows // learning.num_minibatches, minibatches)]
+    trial.train()
+    assert len({*orders}) == 2  # rows come in another order in each update
     trial.stop()
 
 
@@ -179,7 +182,9 @@ def test_own_advantages_begin_when_they_are_told():
         batch = trial._sample(env_steps=round(share * EVERYONE.curriculum.total_env_steps))
         advantages = batch.policy_batches["firm"][Postprocessing.ADVANTAGES]
         spreads.append(advantages.std(0, correction=0).tolist())
+    consumers = batch.policy_batches["consumer"][Postprocessing.ADVANTAGES].std(0, correction=0).tolist()
     trial.stop()
     before, after = spreads
     assert after == pytest.approx([1] * len(after), rel=1e-4)
     assert before != pytest.approx([1] * len(before), rel=1e-2)
+    assert consumers != pytest.approx([1] * len(consumers), rel=1e-2)  # who are others in each economy
