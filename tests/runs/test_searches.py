@@ -8,17 +8,19 @@ from itertools import groupby
 import pytest
 from ray import tune
 
+from rbc_rllib.best_response import best_responses, find_checkpoints
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.runs import launch
 from rbc_rllib.runs.launch import run
 from rbc_rllib.runs.progress import ProgressLines
 from rbc_rllib.runs.sameness import check_same, describe_sweep
-from rbc_rllib.runs.searches import Remembered, at_once, tune_parts
+from rbc_rllib.runs.searches import KEPT_CHECKPOINTS, Remembered, at_once, tune_parts
 from rbc_rllib.runs.trial import Trial
 from rbc_rllib.runs.trials_table import FILE, read_table
 from rbc_rllib.search import Search, counted, lowest
 from rbc_rllib.settings import ConfigError
 from tests.runs.commands import trials_in
+from tests.runs.trials import untrained
 from tests.small import SMALL
 
 SHORT = SMALL.with_values({"curriculum.total_env_steps": 256})  # four iterations
@@ -38,6 +40,13 @@ def sweep(kind: str, experiments=None, space=None, num_samples: int = 3, tune_co
 
 
 # What a search is
+
+
+def test_all_checkpoints_of_a_deviator_are_kept(tmp_path):
+    run = untrained(SMALL, tmp_path / "run")
+    asked = best_responses(run, ["firm"], find_checkpoints(run), seeds=1, iterations=2)
+    assert tune_parts(asked).kept_checkpoints is None
+    assert tune_parts(Sweep((SMALL,))).kept_checkpoints == KEPT_CHECKPOINTS
 
 
 @pytest.mark.parametrize(
