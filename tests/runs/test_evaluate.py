@@ -14,6 +14,7 @@ from analysis.intervals import BOOTSTRAP_SEED
 from analysis.results import load_trials
 from analysis.tidy import tidy_table
 from rbc_rllib.evaluate import Evaluation, evaluate_trial, main
+from rbc_rllib.play.held_out import ECONOMIES_AT_ONCE, play_held_out
 from tests.play.networks import build_modules
 from tests.runs.trials import untrained
 from tests.small import SMALL
@@ -96,6 +97,15 @@ def test_intervals_are_the_bootstrap_over_episodes_and_shrink_with_them():
     for name in ("consumer_reward", "hours", "price", "corporate_tax_rate"):
         wide, narrow = few.summary[name], many.summary[name]
         assert narrow.high - narrow.low < 0.5 * (wide.high - wide.low), name
+
+
+def test_more_episodes_than_are_played_at_once_are_as_many_as_asked_and_all_different():
+    modules = build_modules(EXPERIMENT.economy, EXPERIMENT.learning.observation_encodings)
+    played = play_held_out(EXPERIMENT, modules, 70, seed=0)
+    assert ECONOMIES_AT_ONCE < 70
+    assert played.consumption.shape == (70, 4, 6, 3)
+    assert len(np.unique(played.rewards["consumer"], axis=0)) == len(played.rewards["consumer"]) == 70
+    assert len(played.welfare) == 70
 
 
 def test_one_episode_has_a_mean_and_no_bounds(trial):
