@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.plans import PlanSearch
+from analysis.plans import PlanSearch, paired
 from rbc_rllib.economy import Planner
 from rbc_rllib.evaluate import evaluate
 from rbc_rllib.experiment import ExperimentConfig
 from rbc_rllib.leaving import Deviation
 from rbc_rllib.plan_search import FILE, Followers, best_plans, find_plan, judge, main, search_plans, write
 from rbc_rllib.play.held_out import play_held_out
+from rbc_rllib.play.randomness import VALIDATION
 from rbc_rllib.policies import Policies, load_policies
 from tests.play.networks import build_modules
 from tests.runs.trials import untrained
@@ -92,6 +93,21 @@ def test_where_taxes_only_take_from_firms_it_is_known_what_is_best(corporate, be
     words = write(found, tmp_path / "results")
     assert ("is locally best" in words) == best
     assert ("not locally best" in words) != best
+
+
+def test_plans_are_chosen_on_validation_episodes_and_judged_on_held_out_ones(tmp_path):
+    told = policies(PLANNED)
+    followers, plan = Followers(told, 8), find_plan(told, "run")
+    own = followers.scores(plan)
+    np.testing.assert_array_equal(own, followers.play(plan, VALIDATION).welfare)
+    assert not np.array_equal(own, followers.play(plan).welfare)
+    found = search_plans(tmp_path / "taxes" / "run", told, plan, SETTINGS | {"trials": 4})
+    assert len(found.neighbours) > 1
+    for each in found.neighbours:
+        assert each.difference == paired(followers.scores(each.plan), own, len(found.neighbours))
+    for each in found.judged:
+        many = 2 if each.name.startswith("found") else 1
+        assert each.difference == paired(followers.play(each.plan).welfare, followers.play(plan).welfare, many)
 
 
 # Followers
