@@ -13,11 +13,13 @@ from analysis.economics import (
     macro,
 )
 from analysis.figures import new_figure
+from analysis.gains import consumption_equivalent
 from analysis.page import Table
 from analysis.rollout import load_rollout
 from analysis.sections.economics import EQUIVALENT, section
 from analysis.sections.rollouts import by_firm, firm_names, heat_map, sales_words
 from analysis.study import load_study
+from rbc_rllib.economy.indicators import gini
 from tests.analysis.samples import DEAD, FIXED, LIVING, SMALL, played, write_trial
 
 
@@ -44,6 +46,8 @@ def test_ratios_of_a_roll_out_are_those_of_its_totals(data):
     assert told["unemployed"] == pytest.approx(1 - hours / (10 * 3 * SMALL.num_consumers * longest), rel=1e-4)
     first, last = data["state/prices"][0].mean(), data["state/prices"][-1].mean()
     assert told["inflation"] == pytest.approx(last / first - 1)
+    wealth = numpy.maximum(data["state/consumer_budget"][-1], 0)
+    assert told["gini_wealth"] == pytest.approx(gini(wealth).mean())
 
 
 def test_a_dead_economy_has_no_ratios(data):
@@ -62,8 +66,11 @@ def test_accounts_of_a_played_economy_add_up_and_a_stolen_good_is_found(data):
 
 def test_a_variation_is_worth_the_difference_of_utilities(data):
     assert consumption_equivalent_variation(data, data, SMALL) == 0
-    richer = data | {"outcome/consumer_reward": data["outcome/consumer_reward"] + 0.1}
-    assert consumption_equivalent_variation(richer, data, SMALL) > 0
+    more = {"outcome/consumption": 3 * data["outcome/consumption"]}
+    richer = data | more | {"outcome/consumer_reward": data["outcome/consumer_reward"] + 0.1}
+    variation = consumption_equivalent_variation(richer, data, SMALL)
+    assert variation > 0
+    assert variation == pytest.approx(consumption_equivalent(SMALL, data["outcome/consumption"], 0.1), rel=1e-3)
 
 
 def test_lorenz_curves_by_hand():

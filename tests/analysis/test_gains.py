@@ -12,7 +12,8 @@ from rbc_rllib.settings import ConfigError
 
 
 @pytest.mark.parametrize("crra", [0.0, 0.1, 1.0, 3.0])
-def test_a_consumption_equivalent_is_worth_the_gain(crra, rng):
+def test_a_consumption_equivalent_is_worth_the_gain(crra, rng, monkeypatch):
+    monkeypatch.setattr("analysis.gains.BASKETS_AT_ONCE", 7)
     params = EconomyParameters(num_consumers=4, num_firms=3, crra=crra)
     baskets = rng.uniform(0, 10, size=(6, 2, 4, 3))
 
@@ -34,6 +35,29 @@ def test_a_consumption_equivalent_at_its_limits():
     assert np.isnan(consumption_equivalent(bounded, 0 * one, 0.1))
     linear = EconomyParameters(num_consumers=1, num_firms=1, crra=0.0)
     assert consumption_equivalent(linear, 4 * one, 1.0) == pytest.approx(25.0)
+
+
+def test_consumption_equivalents_are_of_each_agents_own_baskets(rng):
+    params = EconomyParameters(num_consumers=2, num_firms=1, crra=0.0)  # linear
+    baskets = np.tile(np.array([[2.0], [8.0]]), (40, 3, 1, 1))
+    before, gains = rng.normal(10, 1, (40, 2)), np.array([[0.5, 1.0], [1.5, 3.0]])
+    gain = measure_each(
+        "each_consumer",
+        ["consumer_0", "consumer_1"],
+        before,
+        before + gains[:, None],
+        gains,
+        [0, 1],
+        untrained=0.0,
+        size=10.0,
+        params=params,
+        consumption=baskets,
+    )
+    assert gain.alone.consumption_equivalents == pytest.approx({"consumer_0": 50.0, "consumer_1": 25.0})
+    equivalent = gain.consumption_equivalent
+    assert equivalent.mean == pytest.approx(30.0)
+    assert (equivalent.low, equivalent.high) == pytest.approx((20 * gain.gain.low, 20 * gain.gain.high))
+    assert equivalent.low < equivalent.high
 
 
 def gain_of(rng, mean, *, seeds=4, validation=None, before=10.0, untrained=2.0, deviator="firm"):

@@ -9,7 +9,7 @@ from analysis.quarters import FLOWS, SERIES, main, money_flows, quarters_figure,
 from analysis.results import load_trials
 from analysis.rollout import load_rollout
 from rbc_rllib.settings import ConfigError
-from tests.analysis.samples import DEAD, LIVING, SMALL, write_trial
+from tests.analysis.samples import DEAD, LIVING, SMALL, played, write_trial
 
 
 def written(folder: Path) -> Path:
@@ -38,6 +38,15 @@ def test_consumers_spend_what_they_earn_get_and_take_from_their_first_budgets(tm
     # At the mean price their money buys that many units.
     bought = flows["affordable"] * SMALL.num_consumers * data["state/prices"].mean()
     assert bought == pytest.approx(data["state/consumer_budget"].sum(-1).mean(), rel=1e-4)
+
+
+def test_what_firms_have_built_by_the_end_is_told_in_shares_and_quarters() -> None:
+    data = played(SMALL, 3, numpy.random.default_rng(0))
+    names = ("outcome/firm_reward", "state/capital", "outcome/output", "state/inventories")
+    made = {name: numpy.ones_like(data[name]) for name in names}
+    made["outcome/firm_reward"][-1], made["state/capital"][-1], made["state/inventories"][-1] = 11, 1.5, 0.5
+    flows = money_flows(data | made)
+    assert [flows[name] for name in ("last_quarter", "capital_growth", "stocked")] == pytest.approx([0.55, 0.5, 0.5])
 
 
 def test_a_series_is_the_mean_of_each_quarter_by_seed(tmp_path: Path) -> None:
