@@ -7,9 +7,9 @@ import pandas
 import pytest
 
 from analysis.intervals import proportion_interval
-from analysis.outcomes import alive_after, solutions_in, solutions_of
+from analysis.outcomes import Outcome, Solutions, alive_after, solutions_in, solutions_of
 from analysis.results import load_trials
-from analysis.solutions import gains_table, main, write_solutions
+from analysis.solutions import differences_table, gains_table, main, write_solutions
 from rbc_rllib.settings import ConfigError
 from tests.analysis.samples import DEAD, LIVING, gain, write_answers, write_trial
 
@@ -112,6 +112,7 @@ def test_a_table_that_was_written_is_extended_by_more_seeds_when_its_results_are
     write_trial(more, "plain", 2, DEAD)
     write_answers(write_trial(more, "plain", 0, LIVING), [gain("firm", 3.0)])
     write_trial(more, "another", 0, LIVING)
+    write_trial(more, "cooled", 0, LIVING)  # of which less is known
     write_solutions([first / "solutions.json", more], first)
     another, cooled, plain = solutions_in([first / "solutions.json"])
     assert (another.name, cooled) == ("another", before[0])
@@ -133,20 +134,33 @@ def test_what_differs_in_a_setting_is_not_pooled_and_old_tables_are_refused(stud
 
 
 def test_treatments_are_compared_seed_by_seed(study, capsys, tmp_path):
+    write_answers(study / "plain_0", [gain("firm", 1.0, size=200.0, temperature=9.0)])
     write_trial(tmp_path / "more", "plain", 2, LIVING | {"consumer_reward": 5.0})
     write_trial(tmp_path / "more", "cooled", 2, LIVING | {"consumer_reward": 4.5})
     cooled, plain = solutions_in([study, tmp_path / "more"])
     assert [own.number("consumer_reward") for own in cooled.living] == [2.5, 3.5, 4.5]
     difference = cooled.minus(plain, "consumer_reward")
     assert (difference.mean, difference.count) == (pytest.approx(-0.25), 2)  # seed 1 is dead in one of them
+    assert cooled.minus(plain, "firm").mean == pytest.approx(3.5)
     main([str(study), str(tmp_path / "more"), "--out", str(tmp_path / "out"), "--against", "plain"])
     row = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| cooled")][-1]
     cells = [cell.strip() for cell in row.strip("| ").split("|")]
     assert cells[:3] == ["cooled", "2", "1"]
     assert cells[3].startswith("-0.25 [")
+    assert cells[-1] == "+3.5 (1)"
     with pytest.raises(SystemExit, match="2"):
         main([str(study), "--out", str(tmp_path / "out"), "--against", "plainer"])
     assert "--against = 'plainer' is refused" in capsys.readouterr().err
+
+
+def test_deaths_are_compared_by_fishers_exact_test():
+    known = {"consumer_reward": 1.0, "firm_reward": 1.0, "env_steps": 9, "alive_after": 0.0, "gains": {}, "asked": None}
+    alive, dead = (
+        Solutions(name, {}, tuple(Outcome(seed=seed, dead=name == "dead", **known) for seed in range(6)))
+        for name in ("alive", "dead")
+    )
+    row = differences_table([alive, dead], dead).splitlines()[-1]
+    assert [cell.strip() for cell in row.strip("| ").split("|")][:3] == ["alive", "0", "0.0022"]
 
 
 def test_an_economy_is_alive_from_when_it_is_never_trivial_again(study):
