@@ -14,7 +14,7 @@ from analysis.gains import Solution, measure_each, table, words
 from rbc_rllib.best_response import ask, best_responses, final_game, find_checkpoints
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.evaluate import evaluate_trial
-from rbc_rllib.experiment import ExperimentConfig
+from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.leaving import DEVIATOR, Deviation
 from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.play.modules import untrained_modules
@@ -86,6 +86,25 @@ def test_a_sweep_asks_its_deviators_once(tmp_path):
     assert refusal.startswith("Followers of run were not asked: ")
     assert table == said
     assert not everybody
+
+
+def test_the_sweep_command_asks_its_deviators(tmp_path, monkeypatch, capsys):
+    command, asked = importlib.import_module("rbc_rllib.sweep"), []
+    wanted = Sweep((SMALL,), deviators=("each_firm", "firm"), deviation_iterations=7)
+
+    def ask(*arguments):
+        asked.append(arguments[:3])
+        return "their words", False
+
+    monkeypatch.setattr(command, "find_sweep", lambda name: wanted)
+    monkeypatch.setattr(command, "run", lambda sweep, folder, *_: Run(folder, [folder / "small_seed0"], [], False))
+    monkeypatch.setattr(command, "tell", lambda *_: True)
+    monkeypatch.setattr(command, "ask", ask)
+    with pytest.raises(SystemExit) as ending:
+        command.main(["any", "--results", str(tmp_path)])
+    assert ending.value.code == 1
+    assert asked == [([tmp_path / "any" / "small_seed0"], ("each_firm", "firm"), 7)]
+    assert "their words" in capsys.readouterr().out
 
 
 def test_a_deviator_that_fails_does_not_keep_others_from_being_asked(tmp_path, monkeypatch):
