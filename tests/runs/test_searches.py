@@ -65,6 +65,10 @@ def test_a_failed_seed_counts_with_zero_or_the_lowest_welfare(welfare, floor):
             r"search_space = 'seed' .* one experiment for each",
         ),
         (
+            lambda: Sweep(seeds(), {"seed": tune.randint(0, 10)}),
+            r"search_space = 'seed' .* give one experiment for each seed",
+        ),
+        (
             lambda: Sweep(seeds(), {"learning.clip_parm": tune.uniform(0.1, 0.3)}),
             r"search_space = 'learning\.clip_parm' is refused: there is no such key; the keys there are .*clip_param",
         ),

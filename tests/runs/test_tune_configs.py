@@ -13,6 +13,7 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.registry import register_trainable
 from ray.tune.search.variant_generator import generate_variants
 
+from analysis.results import flat_settings
 from rbc_rllib.economy import GROUPS, Planner
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.play.vector_economy import VectorEconomy
@@ -68,6 +69,34 @@ def test_every_draw_is_a_valid_experiment(name):
         for number, config in enumerate(configs)
     ]
     assert len(set(folders)) == len(folders)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in SEARCHES])
+def test_treatments_of_different_names_differ_and_seeds_of_one_do_not(name):
+    experiments = find_sweep(name).experiments
+    pairs = {(each.name, each.replace(name="any", seed=0).model_dump_json()) for each in experiments}
+    assert len(pairs) == len({own for own, _ in pairs}) == len({settings for _, settings in pairs})
+
+
+@pytest.mark.parametrize(
+    ("name", "planner"), [("curriculum_ablation", "schedule"), ("curriculum_ablation_discretion", "discretion")]
+)
+def test_each_cell_of_the_ablation_leaves_out_its_own_part(name, planner):
+    sweep = find_sweep(name)
+    cells = {each.name: flat_settings(each.model_dump(mode="json")) for each in sweep.experiments if each.seed == 0}
+    full = cells[f"{planner}_full"]
+    assert full["planner.mode"] == planner
+    for part, setting in {
+        "staged_training": "staged_training",
+        "annealed_ranges": "annealed_ranges",
+        "annealed_labor_disutility": "annealed_labor_disutility",
+        "annealed_entropy": "annealed_entropy",
+        "annealed_debt_penalty": "annealed_debt_penalty",
+        "cooled_entropy": "cooled_entropy_coeff",
+    }.items():
+        own = cells[f"{planner}_without_{part}"]
+        different = {key for key in {**full, **own} if own.get(key) != full.get(key)}
+        assert {".".join(key.split(".")[:2]) for key in different} == {f"curriculum.{setting}"}
 
 
 def test_the_quickstart_compares_commitment_with_discretion_at_full_size():
@@ -241,8 +270,3 @@ def test_experiments_of_one_name_and_seed_are_refused():
 def test_a_sweep_without_experiments_is_refused():
     with pytest.raises(ConfigError, match=r"experiments = \(\) is refused: a sweep needs at least one experiment"):
         Sweep(())
-
-
-def test_a_seed_is_no_dimension_of_a_search():
-    with pytest.raises(ConfigError, match=r"search_space = 'seed' .* give one experiment for each seed"):
-        Sweep((SMALL,), search_space={"seed": tune.randint(0, 10)})
