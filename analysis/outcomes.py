@@ -88,7 +88,7 @@ class Solutions:
     @classmethod
     def of(cls, name: str, trials: Sequence[Trial]) -> Self:
         """What the finished trials of a treatment end in."""
-        return cls(name, plain(flat_settings(trials[0].config)), one_a_seed(map(Outcome.of, trials)))
+        return cls(name, plain(flat_settings(trials[0].config)), one_outcome_a_seed(map(Outcome.of, trials)))
 
     @property
     def living(self) -> tuple[Outcome, ...]:
@@ -180,7 +180,7 @@ class Solutions:
         }
 
 
-def one_a_seed(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+def one_outcome_a_seed(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
     """Of several outcomes of a seed, which are not independent, the one of which more gains are known, or else the
     first; in the order of seeds."""
     by_seed: dict[int, Outcome] = {}
@@ -216,7 +216,7 @@ def read_solutions(path: Path) -> list[Solutions]:
 
 
 def solutions_in(places: Sequence[Path]) -> list[Solutions]:
-    """What there is in experiment folders and in tables, pooled by treatment, `one_a_seed`.
+    """What there is in experiment folders and in tables, pooled by treatment, `one_outcome_a_seed`.
 
     Raises `ConfigError` where treatments of one name have different settings.
     """
@@ -234,4 +234,4 @@ def _pooled(one: Solutions, other: Solutions) -> Solutions:
         if values[0] != values[1]:
             rule = f"treatments of one name, such as {one.name}, are pooled, and have the same settings"
             raise ConfigError(key, values, rule, "make a table of each by itself")
-    return replace(one, outcomes=one_a_seed((*one.outcomes, *other.outcomes)))
+    return replace(one, outcomes=one_outcome_a_seed((*one.outcomes, *other.outcomes)))
