@@ -9,8 +9,8 @@ from typing import Any
 import numpy
 from matplotlib.axes import Axes
 
+from analysis.equivalents import consumption_equivalent
 from analysis.figures import colors, tidy
-from analysis.gains import consumption_equivalent
 from analysis.quantities import BY_NAME, Quantity
 from analysis.rollout import Rollout
 from rbc_rllib.economy import EconomyParameters, Outcome, State

@@ -11,24 +11,17 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-import scipy
 
-from analysis.intervals import BOOTSTRAP_SEED, Interval, bounded, crossed_interval
+from analysis.equivalents import consumption_equivalent
+from analysis.intervals import BOOTSTRAP_SEED, Interval, bounded, crossed_interval, mean_interval
 from analysis.writing import count, markdown, number, plain
 from rbc_rllib.economy import EconomyParameters
-from rbc_rllib.economy.consumers import utility
 from rbc_rllib.economy.indicators import is_trivial
 from rbc_rllib.leaving import taken
 from rbc_rllib.settings import ConfigError
 
 ROUNDING = 1e-9
 """Differences below this share of a reward's size are none."""
-
-BASKETS_AT_ONCE = 2**16
-"""So many are held in memory with what their utility takes."""
-
-HIGHEST_FACTOR = 1e12
-"""No consumption is multiplied by more in the search for a consumption equivalent."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,12 @@ class Alone:
     def most(self) -> Interval:
         """What `largest` gains."""
         return self.agents[self.largest]
+
+    @property
+    def over_agents(self) -> Interval:
+        """The mean over agents with its bootstrap interval over them, which says how much they differ."""
+        means = [gain.mean for gain in self.agents.values()]
+        return mean_interval(means, np.random.default_rng(BOOTSTRAP_SEED))
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,11 @@ class Gain:
         return self.alone.largest if self.alone else self.deviator
 
     @property
+    def unit(self) -> str:
+        """That of rewards and gains, a quarter."""
+        return "money" if "firm" in self.deviator else "utility"
+
+    @property
     def nash_conv(self) -> Interval | None:
         """What all agents gain that deviate each alone, added up; None where none does."""
         return self.gain.scaled(len(self.alone.agents)) if self.alone else None
@@ -115,7 +119,9 @@ class Gain:
         parts = {
             **asdict(self),
             "distinguishable_from_0": self.gain.above_zero,
+            "unit": self.unit,
             "nash_conv": self.nash_conv and asdict(self.nash_conv),
+            "over_agents": self.alone and asdict(self.alone.over_agents),
             "percent_of_reward": self.percent_of_reward and asdict(self.percent_of_reward),
             "percent_of_improvement": self.percent_of_improvement and asdict(self.percent_of_improvement),
         }
@@ -264,42 +270,6 @@ def measure_each(
     return replace(whole, alone=Alone(each, largest, equivalents))
 
 
-def consumption_equivalent(params: EconomyParameters, consumption: np.ndarray, gain: float) -> float:
-    """The percentage by which all consumption would have to rise to be worth `gain` utility a quarter.
-
-    With u(x) = sum_f ((x_f + 1)^(1-s) - 1) / (1-s), s = `crra`, it is 100 q for the q that solves
-
-        mean u((1 + q) x) = mean u(x) + gain,
-
-    means over the quarters and agents of `consumption` `[..., F]`, the baskets of before; hours stay as they are. The
-    1 in u leaves no closed form. The left side rises with q from 0 at q = -1, so the root is unique. -100 where the
-    gain takes more than all the joy of consumption, infinite where none of it is enough, NaN where nothing is consumed.
-    """
-    baskets = consumption.reshape(-1, 1, consumption.shape[-1])
-    if not baskets.any() or math.isnan(gain):
-        return math.nan
-    if gain == 0:
-        return 0.0
-
-    def enjoyed(factor: float) -> float:
-        total = 0.0
-        for start in range(0, len(baskets), BASKETS_AT_ONCE):
-            some = factor * baskets[start : start + BASKETS_AT_ONCE].astype(float)
-            nothing = np.zeros(some.shape[:2])
-            total += float(utility(params, some, nothing, nothing).sum())
-        return total / len(baskets)
-
-    wanted = enjoyed(1.0) + gain
-    if wanted <= 0:
-        return -100.0
-    high = 2.0
-    while enjoyed(high) < wanted:
-        high *= 2
-        if high > HIGHEST_FACTOR:
-            return math.inf
-    return 100 * (scipy.optimize.brentq(lambda factor: enjoyed(factor) - wanted, 0.0, high, xtol=1e-9) - 1)
-
-
 def _free_of_rounding(differences: np.ndarray, size: float) -> np.ndarray:
     return np.where(np.abs(differences) < ROUNDING * size, 0.0, differences)
 
@@ -328,7 +298,7 @@ def table(solution: Solution) -> str:
             gain.consumption_equivalent,
         ]
         best = f"{number(gain.best_gain.mean)} (seed {gain.best_seed} of {len(gain.seeds)})"
-        lines.append([gain.deviator, number(gain.reward), *map(bounded, numbers), best])
+        lines.append([f"{gain.deviator} ({gain.unit})", number(gain.reward), *map(bounded, numbers), best])
     return markdown(lines)
 
 
@@ -341,8 +311,9 @@ def words(solution: Solution) -> str:
             share = f", {bounded(percent_of_most)}% of their mean absolute reward" if percent_of_most else ""
             found = f"{gain.who}, who gained most on validation episodes, gains {bounded(most)} a quarter{share}"
             sentences.append(
-                f"{gain.deviator}: {len(gain.alone.agents)} agents were asked, each alone; numbers are means over them,"
-                f" and all gains add up to {bounded(gain.nash_conv)} (NashConv)."
+                f"{gain.deviator}: {len(gain.alone.agents)} agents were asked, each alone; numbers are means over them"
+                f" ({bounded(gain.alone.over_agents)} over agents), and all gains add up to {bounded(gain.nash_conv)}"
+                " (NashConv)."
                 f" {found if gain.stayed != gain.seeds else 'Nobody found anything better than staying'}."
             )
         if gain.gain.above_zero:

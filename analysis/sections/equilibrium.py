@@ -94,6 +94,7 @@ def run_frames(answers: Sequence[Answer]) -> tuple[pandas.DataFrame, pandas.Data
                 percents = {
                     "gain, %": gain.percent_of_reward,
                     "temperature, %": gain.temperature and gain.percent(gain.temperature),
+                    "not converged, %": gain.unconverged and gain.percent(gain.unconverged),
                     "largest, %": gain.percent(gain.most) if gain.alone else None,
                     "consumption-equivalent, %": gain.consumption_equivalent,
                 }

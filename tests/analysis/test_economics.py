@@ -12,8 +12,8 @@ from analysis.economics import (
     lorenz_panel,
     macro,
 )
+from analysis.equivalents import consumption_equivalent
 from analysis.figures import new_figure
-from analysis.gains import consumption_equivalent
 from analysis.page import Table
 from analysis.rollout import load_rollout
 from analysis.sections.economics import EQUIVALENT, section

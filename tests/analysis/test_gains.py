@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from analysis.gains import Solution, consumption_equivalent, measure_each, measure_gain, table, words
+from analysis.equivalents import consumption_equivalent
+from analysis.gains import Solution, measure_each, measure_gain, table, words
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.consumers import utility
 from rbc_rllib.settings import ConfigError
@@ -13,7 +14,7 @@ from rbc_rllib.settings import ConfigError
 
 @pytest.mark.parametrize("crra", [0.0, 0.1, 1.0, 3.0])
 def test_a_consumption_equivalent_is_worth_the_gain(crra, rng, monkeypatch):
-    monkeypatch.setattr("analysis.gains.BASKETS_AT_ONCE", 7)
+    monkeypatch.setattr("analysis.equivalents.BASKETS_AT_ONCE", 7)
     params = EconomyParameters(num_consumers=4, num_firms=3, crra=crra)
     baskets = rng.uniform(0, 10, size=(6, 2, 4, 3))
 
@@ -58,6 +59,47 @@ def test_consumption_equivalents_are_of_each_agents_own_baskets(rng):
     assert equivalent.mean == pytest.approx(30.0)
     assert (equivalent.low, equivalent.high) == pytest.approx((20 * gain.gain.low, 20 * gain.gain.high))
     assert equivalent.low < equivalent.high
+
+
+def test_an_agent_stays_by_its_own_validation_episodes(rng):
+    before = rng.normal(10, 1, (40, 3))
+    after = before[None] + np.array([1.0, -2.0, 4.0])
+    gain = measure_each(
+        "each_firm",
+        ["firm_0", "firm_1", "firm_2"],
+        before,
+        after,
+        np.array([[1.0, -2.0, 4.0]]),
+        [0],
+        untrained=0.0,
+        size=20.0,
+        params=EconomyParameters(),
+        cooled=np.tile([0.5, 0.0, 1.0], (40, 1)),
+    )
+    means = {name: each.mean for name, each in gain.alone.agents.items()}
+    assert means == pytest.approx({"firm_0": 1.0, "firm_1": 0.0, "firm_2": 4.0})
+    assert gain.gain.mean == pytest.approx(5 / 3)
+    assert gain.alone.largest == "firm_2"
+    assert gain.nash_conv.mean == pytest.approx(5.0)
+    assert gain.percent_of_reward.mean == pytest.approx(100 * (5 / 3) / 20.0)
+    assert gain.temperature.mean == pytest.approx(0.5)
+    assert gain.unconverged.mean == pytest.approx(5 / 3 - 0.5)
+    assert gain.alone.over_agents.mean == pytest.approx(5 / 3)
+    assert 0 <= gain.alone.over_agents.low < 1 < 4 <= gain.alone.over_agents.high + 0.1
+    assert gain.record()["over_agents"]["count"] == 3
+    assert gain.record()["unit"] == "money"
+    solution = Solution("checkpoint_000001", 100, "their hash", 0.0, (gain,))
+    assert "firm_2, who gained most on validation episodes, gains 4 [4, 4] a quarter" in words(solution)
+    assert "the largest of 1 gain, is at least 20% of the mean absolute reward, that of firm_2." in words(solution)
+    assert solution.record()["epsilon_percent_at_least"] == pytest.approx(20.0)
+    assert solution.record()["largest_gain"] == "firm_2"
+    assert "each_firm" in table(solution)
+    assert "means over them (1.667 [0, 4] over agents), and all gains add up to 5 [5, 5] (NashConv)" in words(solution)
+    assert "itself gains 0.5 [0.5, 0.5] with less noise (temperature); the rest, 1.167 [1.167, 1.167]," in words(
+        solution
+    )
+    assert "is what training had not reached" in words(solution)
+    assert table(solution).splitlines()[-1].startswith("| each_firm (money) |")
 
 
 def gain_of(rng, mean, *, seeds=4, validation=None, before=10.0, untrained=2.0, deviator="firm"):
