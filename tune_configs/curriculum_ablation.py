@@ -1,5 +1,8 @@
 """Is a structured curriculum needed, and is it enough, where taxes are announced? Ten seeds, a third of the env steps.
 
+That is enough to see who dies where actions stay noisy, but not amid little noise, nor without stages; in four to nine
+hours `--set curriculum.total_env_steps=480000` trains to full length (docs/results.md).
+
 The whole curriculum, each part of it left out, and none of it; with little entropy in the end, or from the first step,
 the whole against none; and the whole against none in economies that are harder to bring to life. Plans settle in all of
 them. `curriculum_ablation_discretion` asks the same where the planner chooses as it goes. One seed after the other with

@@ -1,7 +1,7 @@
 """Is a structured curriculum needed, and is it enough, where the planner chooses taxes as it goes? Ten seeds.
 
-As `curriculum_ablation`, in trainings of full length, since a third is too short for discretion (docs/results.md): some
-six hours on two cores.
+As `curriculum_ablation`, in trainings of full length, since a third is too short for discretion (docs/results.md):
+three to six hours on two cores.
 """
 
 from rbc_rllib.experiment import ExperimentConfig, Sweep
