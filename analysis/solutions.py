@@ -134,7 +134,7 @@ def solutions_text(solutions: Sequence[Solutions], against: str | None = None) -
 
 def draw_rewards(solutions: Sequence[Solutions], ax: Axes) -> None:
     """Consumer reward of every seed, a cross where its economy is dead."""
-    tidy(ax, "Consumer reward", "", BY_NAME["consumer_reward"].unit)
+    tidy(ax, "Consumer reward (cross: dead)", "", BY_NAME["consumer_reward"].unit)
     for place, each in enumerate(solutions):
         for outcome in each.outcomes:
             marker, color = ("x", COLORS[1]) if outcome.dead else ("o", COLORS[0])

@@ -49,7 +49,7 @@ def test_the_sweep_command_trains_the_best_member_anew_and_resumes_that_too(tmp_
             trial.mkdir(parents=True, exist_ok=True)
             member.to_json(trial / "config.json")
             (trial / "progress.csv").write_text("training_iteration,env_steps\n4,256\n")
-            means = {name: {"mean": reward} for name in ("consumer_reward", "firm_reward", "trivial_share")}
+            means = {name: {"mean": reward} for name in ("social_welfare", "firm_reward", "trivial_share")}
             (trial / "evaluation.json").write_text(json.dumps({"indicators": means}))
             finished.append(trial)
         return Run(folder, finished, [], False)
