@@ -23,6 +23,8 @@ from rbc_rllib.settings import ConfigError
 ROUNDING = 1e-9
 """Differences below this share of a reward's size are none."""
 
+ASK_AGAIN = "ask again with --resume, which trains nothing anew, or move its folder away"
+
 
 @dataclass(frozen=True)
 class Alone:
@@ -174,12 +176,13 @@ class Solution:
         }
 
 
-def check_written(record: dict[str, Any], names: Collection[str], what: str) -> None:
-    """Raise `ConfigError` where a part of a `best_response.json` lacks one of these names."""
+def check_written(
+    record: dict[str, Any], names: Collection[str], what: str, where: str = "best_response.json", fix: str = ASK_AGAIN
+) -> None:
+    """Raise `ConfigError` where a part of a file lacks one of these names."""
     if missing := [name for name in names if name not in record]:
         rule = f"{what} has {missing[0]}, which earlier versions did not write"
-        fix = "ask again with --resume, which trains nothing anew, or move its folder away"
-        raise ConfigError("best_response.json", sorted(record), rule, fix)
+        raise ConfigError(where, sorted(record), rule, fix)
 
 
 def _fields(kind: type[Gain | Solution], record: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from analysis.followers import FOLLOWERS, follower_gains, how_asked
-from analysis.gains import Gain
+from analysis.gains import Gain, check_written
 from analysis.intervals import Interval, proportion_interval, t_interval
 from analysis.metrics import indicator, verdict
 from analysis.results import Trial, by_treatment, flat_settings, load_trials
@@ -54,7 +54,7 @@ class Outcome(Settings):
     env_steps: int
     alive_after: float | None
     gains: dict[str, FollowerGain]
-    """By deviator."""
+    """By deviator; none of a dead one, in which they say nothing."""
     asked: str | None
     """How its followers were asked, in words."""
 
@@ -62,12 +62,14 @@ class Outcome(Settings):
     def of(cls, trial: Trial) -> Self:
         """What a finished trial ends in."""
         known = {name: indicator(trial, name) for name in REWARDS} | {"alive_after": alive_after(trial)}
+        dead = verdict(trial) == "trivial"
+        gains = {} if dead else follower_gains(trial)
         return cls(
             seed=trial.seed,
-            dead=verdict(trial) == "trivial",
+            dead=dead,
             env_steps=trial.env_steps,
-            gains={name: FollowerGain.of(gain) for name, gain in follower_gains(trial).items()},
-            asked=how_asked(trial),
+            gains={name: FollowerGain.of(gain) for name, gain in gains.items()},
+            asked=how_asked(trial) if gains else None,
             **plain(known),
         )
 
@@ -154,10 +156,7 @@ class Solutions:
     @classmethod
     def read(cls, name: str, record: dict[str, Any]) -> Self:
         """The treatment whose `record` it is; raises `ConfigError` for one of an earlier version, without seeds."""
-        for key in ("settings", "outcomes"):
-            if key not in record:
-                rule = f"a treatment has {key}, which earlier versions did not write"
-                raise ConfigError(name, sorted(record), rule, "make the table anew from results")
+        check_written(record, ("settings", "outcomes"), "a treatment", name, "make the table anew from results")
         return cls(name, record["settings"], tuple(Outcome(**outcome) for outcome in record["outcomes"]))
 
     def record(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.intervals import proportion_interval
 from analysis.outcomes import Outcome, Solutions, alive_after, solutions_in, solutions_of
-from analysis.results import load_trials
+from analysis.results import folder_beside, load_trials
 from analysis.solutions import differences_table, gains_table, main, write_solutions
 from rbc_rllib.settings import ConfigError
 from tests.analysis.samples import DEAD, LIVING, gain, write_answers, write_trial
@@ -61,6 +61,14 @@ def test_of_a_seed_in_two_folders_the_one_that_was_asked_counts(tmp_path):
             write_answers(trial, [gain("firm", 3.0)])
     (cooled,) = solutions_in([tmp_path / folder / "cooled" for folder in ("first", "second")])
     assert cooled.gain("firm").mean == 3.0
+
+
+def test_what_was_asked_of_a_dead_seed_by_an_earlier_version_does_not_keep_a_table_from_being_made(study):
+    answers = folder_beside("best_response", study / "plain_1") / "best_response.json"
+    answers.parent.mkdir()
+    answers.write_text("{}")
+    _, plain = solutions_in([study])
+    assert [(outcome.dead, outcome.gains, outcome.asked) for outcome in plain.outcomes][1] == (True, {}, None)
 
 
 def test_the_table_of_gains_says_of_how_many_seeds_each_is(tmp_path):
