@@ -17,7 +17,7 @@ from analysis.intervals import BOOTSTRAP_SEED, Interval, bounded, crossed_interv
 from analysis.writing import count, markdown, number, plain
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.indicators import is_trivial
-from rbc_rllib.leaving import taken
+from rbc_rllib.leaving import Leaving, taken
 from rbc_rllib.settings import ConfigError
 
 ROUNDING = 1e-9
@@ -84,7 +84,8 @@ class Gain:
     @property
     def unit(self) -> str:
         """That of rewards and gains, a quarter."""
-        return "money" if "firm" in self.deviator else "utility"
+        groups = Leaving(deviator=self.deviator).groups
+        return "total welfare" if len(groups) > 1 else "money" if groups == ("firm",) else "utility"
 
     @property
     def nash_conv(self) -> Interval | None:

@@ -31,7 +31,7 @@ from analysis.results import folder_beside, load_trial
 from analysis.study import load_study
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Sweep
-from rbc_rllib.leaving import DEVIATOR, EACH, FROZEN, SCRATCH, Deviation
+from rbc_rllib.leaving import EACH, FROZEN, SCRATCH, Deviation
 from rbc_rllib.play.process import prepare_process
 from rbc_rllib.responses import epochs_of, judge
 from rbc_rllib.runs.command_line import conclude, parse_assignments, parser, results_of_run, run_options, tell
@@ -110,7 +110,7 @@ def left_experiment(trial: Path, key: str = "RUN") -> ExperimentConfig:
     """The experiment of a run that can be left; raises `ConfigError` where agents have left in it already, for a policy
     of their own."""
     experiment = ExperimentConfig.of_trial(trial)
-    if experiment.deviation and experiment.deviation.policy == DEVIATOR:
+    if experiment.deviation and experiment.deviation.deviator not in GROUPS:
         rule = "in it some act by a policy of their own, so it is no run that others could leave or start from"
         raise ConfigError(key, trial.name, rule, "name the run that they left")
     return experiment
@@ -260,7 +260,7 @@ def main(arguments: list[str] | None = None) -> Any:
         metavar="AGENT",
         action="append",
         default=[],
-        help="consumers, or firms, that deviate together, as a cartel does; may be repeated",
+        help="agents that deviate together, as a cartel of firms does; may be repeated",
     )
     command.add_argument(
         "--everyone",

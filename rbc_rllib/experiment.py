@@ -17,7 +17,7 @@ from rbc_rllib.curriculum import Curriculum
 from rbc_rllib.economy import GROUPS, EconomyParameters, Planner
 from rbc_rllib.economy.observations import ENCODINGS, Encoding
 from rbc_rllib.files import read_object, write_text
-from rbc_rllib.leaving import DEVIATOR, Deviation, Leaving, PoolMember
+from rbc_rllib.leaving import Deviation, Leaving, PoolMember
 from rbc_rllib.search import AT_ONCE, Search
 from rbc_rllib.settings import ConfigError, Folder, NonNegativePerGroup, PerGroup, PositivePerGroup, Settings
 
@@ -193,13 +193,13 @@ class ExperimentConfig(Settings):
         Where taxes are fixed, the planner has none.
         """
         own = {group: group for group in GROUPS if group != "planner" or self.planner.learns}
-        leaves = self.deviation and self.deviation.policy == DEVIATOR
-        return own | {DEVIATOR: self.deviation.group} if self.deviation and leaves else own
+        leaving = self.deviation.parts if self.deviation else {}
+        return own | {policy: part.group for policy, part in leaving.items()}
 
     @property
     def frozen_policies(self) -> tuple[str, ...]:
         """The policies that stay as they are whatever the curriculum says: in a deviation, all but the deviator's."""
-        return tuple(name for name in self.policies if self.deviation and name != self.deviation.policy)
+        return tuple(name for name in self.policies if self.deviation and name not in self.deviation.parts)
 
     def start_of(self, policy: str) -> str | None:
         """The checkpoint with whose weights `policy` starts; None: untrained."""

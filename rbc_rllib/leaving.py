@@ -1,5 +1,6 @@
 """Who acts by a policy of their own, not by that of their group: deviators, and members of a pool."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,13 @@ def taken(gains: np.ndarray, expected: np.ndarray) -> np.ndarray:
 class Leaving(Settings):
     """Agents who act by a policy of their own, not by that of their group."""
 
-    # A group; agents of one that deviate together, each rewarded with their mean; or every agent of a group alone, a
-    # few in each economy: such as firm, firm_3, firm_0+firm_5, each_firm.
+    # A group; agents that deviate together, each rewarded with their mean; or every agent of a group alone, a few in
+    # each economy: such as firm, firm_3, firm_0+firm_5, consumer_7+firm_3, each_firm.
     deviator: str
 
     @property
     def group(self) -> str:
-        """The group that deviates, or the one that the deviating agents belong to."""
+        """The group that deviates, or the one that the deviating agents belong to; of several the first."""
         return self.deviator.removeprefix(EACH).partition("_")[0]
 
     @property
@@ -44,7 +45,7 @@ class Leaving(Settings):
 
     @property
     def agents(self) -> tuple[int, ...] | None:
-        """Indices of the agents that deviate in every economy; None where a whole group does, or each alone."""
+        """Indices of the agents of one group that deviate in every economy; None where all do so, or each alone."""
         if self.each or self.deviator == self.group:
             return None
         return tuple(sorted(int(name.partition("_")[2]) for name in self.deviator.split("+")))
@@ -53,6 +54,28 @@ class Leaving(Settings):
     def policy(self) -> str:
         """Name of the policy by which they act."""
         return self.group if self.deviator == self.group else DEVIATOR
+
+    @property
+    def parts(self) -> dict[str, "Leaving"]:
+        """Those who leave of each group, by the policy by which they act."""
+        members = defaultdict[str, list[str]](list)
+        for name in self.deviator.split("+"):
+            members[name.partition("_")[0]].append(name)
+        if len(members) == 1:
+            return {self.policy: Leaving(deviator=self.deviator)}
+        return {f"{DEVIATOR}_{group}": Leaving(deviator="+".join(members[group])) for group in sorted(members)}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that they belong to."""
+        return tuple(part.group for part in self.parts.values())
+
+    def worth(self, params: EconomyParameters) -> dict[str, float]:
+        """What a unit of the reward of each group counts where those of all who leave are added up: where consumers
+        leave with firms, as in total welfare, whose unit is utility."""
+        if len(self.groups) == 1:
+            return dict.fromkeys(self.groups, 1.0)
+        return {"consumer": 1.0, "firm": params.firm_welfare_weight}
 
     def fits(self, params: EconomyParameters) -> None:
         """Raise `ConfigError` where nobody in the economy has the deviator's name."""
@@ -66,9 +89,12 @@ class Leaving(Settings):
             agents = [f"{group}_0 to {group}_{sizes[group] - 1}" for group in ("consumer", "firm")]
             fix = f"take {', '.join(GROUPS)}, each_consumer, each_firm, {' or '.join(agents)}"
             raise ConfigError("deviator", self.deviator, rule, fix)
-        if len({*names}) < len(names) or len({name.partition("_")[0] for name in names}) > 1:
-            rule = "agents that deviate together are different ones of one group"
+        if len({*names}) < len(names):
+            rule = "agents that deviate together are different ones"
             raise ConfigError("deviator", self.deviator, rule, "write e.g. firm_0+firm_5")
+        if not all(self.worth(params).values()):
+            rule = "money of firms counts as utility by economy.firm_welfare_weight, which is 0 here"
+            raise ConfigError("deviator", self.deviator, rule, "name consumers alone, or firms alone")
 
 
 class Deviation(Leaving):
@@ -89,7 +115,7 @@ class Deviation(Leaving):
 
     def start_of(self, policy: str) -> str | None:
         """The checkpoint with whose weights `policy` starts; None: untrained."""
-        if policy != self.policy or self.start == FROZEN:
+        if policy not in self.parts or self.start == FROZEN:
             return self.checkpoint
         return None if self.start == SCRATCH else self.start
 
@@ -98,3 +124,10 @@ class PoolMember(Leaving):
     """Somebody for others to meet: a deviator with what it has learned, or one whose hand trembles."""
 
     checkpoint: Folder | None = None  # of the deviation, in which it learned; None: it takes any choice, all alike
+
+    def fits(self, params: EconomyParameters) -> None:
+        """Raise `ConfigError` where nobody in the economy has that name, or it is that of agents of several groups."""
+        super().fits(params)
+        if len(self.parts) > 1:
+            rule = "a member of a pool acts by one policy, for agents of one group"
+            raise ConfigError("deviator", self.deviator, rule, "name consumers alone, or firms alone")

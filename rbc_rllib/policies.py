@@ -140,8 +140,8 @@ class Policies:
             actions = Network(network, greedy).act(Seen(0, own), uniforms).actions.numpy().astype(np.int64)
             if group not in indices:
                 indices[group] = actions
-            elif deviation and deviation.agents:  # they act by a policy of their own
-                indices[group][:, list(deviation.agents)] = actions[:, list(deviation.agents)]
+            elif deviation and (agents := deviation.parts[policy].agents):  # they act by a policy of their own
+                indices[group][:, list(agents)] = actions[:, list(agents)]
         return indices
 
 

@@ -72,15 +72,15 @@ def gain_of(deviator: str, members: list[Member], asked: Asked) -> Gain:
     seeds = sorted({each.seed for each in learned})
     best = [asked.best_of([*(each.response for each in learned if each.seed == seed), *still]) for seed in seeds]
     coolest = [asked.best_of(still)] if still else []
-    before, group = asked.rewards(asked.frozen.held_out.rewards), asked.deviation.group
+    before, groups = asked.rewards(asked.frozen.held_out.rewards), asked.deviation.groups
     after, validation = asked.play_best([*best, *coolest]), np.stack([*map(gains_of, [*best, *coolest])])
     consumption = None
-    if group == "consumer":
+    if groups == ("consumer",):
         everyone = asked.frozen.held_out.consumption
         consumption = everyone if asked.deviation.agents is None else everyone[:, :, list(asked.deviation.agents)]
     measure: Callable[..., Gain] = measure_gain
     if asked.deviation.each:
-        measure = partial(measure_each, agents=agent_names(asked.deviating.economy)[group])
+        measure = partial(measure_each, agents=agent_names(asked.deviating.economy)[groups[0]])
     else:
         before, after, validation = before.mean(-1), after.mean(-1), validation.mean(-1)
     noise = taken(after[-1] - before, validation[-1]) if coolest else None
@@ -202,5 +202,5 @@ def _judge_checkpoint(checkpoint: Path, members: list[Member]) -> Solution:
 def _order(deviator: str) -> tuple[int, int, tuple[int, ...]]:
     """Groups first, then agents by number, then those that deviate together."""
     who = Leaving(deviator=deviator)
-    agents = who.agents or ()
+    agents = tuple(k for part in who.parts.values() for k in part.agents or ())
     return len(agents) + who.each, GROUPS.index(who.group), agents

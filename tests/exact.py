@@ -40,21 +40,27 @@ def joint_choices(agents: list[Agent]) -> np.ndarray:
 
 
 def exact_values(
-    game: ExperimentConfig, modules: dict[str, GroupModule], deviator: str, response: GroupModule | None = None
+    game: ExperimentConfig,
+    modules: dict[str, GroupModule],
+    deviator: str,
+    response: GroupModule | dict[str, GroupModule] | None = None,
 ) -> tuple[float, float]:
     """The deviator's reward a quarter: with `response` (with its own policy where there is none), and the most it can
     get by any plan that may use all that has happened so far, while everybody else plays `modules`.
 
     Backward over the whole tree of joint choices: V(s) = max over (or the response's mean over) a of
     E_others[r(s, a, others) + V(s')], V = 0 after the last quarter. A group deviates as one player and must have one
-    member.
+    member. A coalition chooses together and gets the mean over its members, firms' money in utility where there are
+    consumers too; `response` may then hold a module for each group.
     """
     params = game.economy
-    group, _, index = deviator.partition("_")
-    assert index or group_sizes(params)[group] == 1
-    me = (group, int(index or 0))
+    members = [(group, int(index or 0)) for group, _, index in (name.partition("_") for name in deviator.split("+"))]
+    assert "_" in deviator or group_sizes(params)[deviator] == 1
     agents = agents_of(params)
-    mine = [(agent.group, agent.index) for agent in agents].index(me)
+    places = [(agent.group, agent.index) for agent in agents]
+    mine = [places.index(member) for member in members]
+    worth = {"firm": params.firm_welfare_weight} if len({group for group, _ in members}) > 1 else {}
+    responses = response if isinstance(response, dict) else {group: response or modules[group] for group, _ in members}
     sizes = [len(agent.choices) for agent in agents]
     joint = joint_choices(agents)
 
@@ -63,11 +69,17 @@ def exact_values(
     for _ in range(params.episode_length):
         nodes = len(state.time)
         beliefs = [_probabilities(game, state, modules[agent.group], agent) for agent in agents]
-        own = _probabilities(game, state, response or modules[group], agents[mine])
+        own = np.ones((nodes, 1))
+        for k in mine:
+            next_own = _probabilities(game, state, responses[agents[k].group], agents[k])
+            own = (own[:, :, None] * next_own[:, None]).reshape(nodes, -1)
         everywhere = type(state)(**{f.name: np.repeat(getattr(state, f.name), len(joint), 0) for f in fields(state)})
         state, outcome = step(params, everywhere, actions_of(params, agents, np.tile(joint, (nodes, 1))))
-        reward = getattr(outcome, f"{group}_reward").reshape(nodes * len(joint), -1)[:, me[1]]
-        levels.append((beliefs, own, reward.astype(float)))
+        rewards = [
+            worth.get(group, 1.0) * getattr(outcome, f"{group}_reward").reshape(nodes * len(joint), -1)[:, index]
+            for group, index in members
+        ]
+        levels.append((beliefs, own, np.mean(rewards, 0, dtype=float)))
 
     best = value = np.zeros(len(state.time))
     for beliefs, own, reward in reversed(levels):
@@ -81,14 +93,14 @@ def response_in(modules: dict[str, GroupModule], deviator: str) -> GroupModule:
     return modules[DEVIATOR if "_" in deviator else deviator]
 
 
-def _expected(total: np.ndarray, beliefs: list[np.ndarray], sizes: list[int], mine: int) -> np.ndarray:
-    """`[nodes, my choices]` mean of `total` `[nodes * joint choices]` over what the others do."""
+def _expected(total: np.ndarray, beliefs: list[np.ndarray], sizes: list[int], mine: list[int]) -> np.ndarray:
+    """`[nodes, my joint choices]` mean of `total` `[nodes * joint choices]` over what the others do."""
     nodes = len(beliefs[0])
-    table = np.moveaxis(total.reshape(nodes, *sizes), mine + 1, 1)
-    others = [belief for k, belief in enumerate(beliefs) if k != mine]
+    table = np.moveaxis(total.reshape(nodes, *sizes), [k + 1 for k in mine], range(1, len(mine) + 1))
+    others = [belief for k, belief in enumerate(beliefs) if k not in mine]
     for belief in reversed(others):
         table = (table * belief.reshape(nodes, *(1,) * (table.ndim - 2), -1)).sum(-1)
-    return table
+    return table.reshape(nodes, -1)
 
 
 @torch.no_grad()

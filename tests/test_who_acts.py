@@ -32,6 +32,36 @@ def test_in_a_deviation_all_policies_but_the_deviators_are_frozen(deviator, grou
     assert experiment.frozen_policies == frozen
 
 
+def test_consumers_and_firms_who_deviate_together_have_a_policy_for_each_group():
+    deviation = Deviation(checkpoint="somewhere", deviator="firm_5+consumer_7+firm_0", start="scratch")
+    assert {policy: (part.group, part.agents) for policy, part in deviation.parts.items()} == {
+        "deviator_consumer": ("consumer", (7,)),
+        "deviator_firm": ("firm", (0, 5)),
+    }
+    experiment = DEFAULT.replace(deviation=deviation)
+    assert experiment.policies == ALL | {"deviator_consumer": "consumer", "deviator_firm": "firm"}
+    assert experiment.frozen_policies == tuple(ALL)
+    starts = {policy: experiment.start_of(policy) is None for policy in experiment.policies}
+    assert starts == {policy: policy not in ALL for policy in experiment.policies}
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        (
+            {"economy.firm_welfare_weight": 0.0, "deviation": {"checkpoint": "a", "deviator": "firm_0+consumer_1"}},
+            "is 0",
+        ),
+        ({"refinement.pool": [{"deviator": "firm_0+consumer_1"}]}, "agents of one group"),
+    ],
+)
+def test_consumers_and_firms_together_are_refused_where_they_cannot_be(values, rule):
+    with pytest.raises(ConfigError, match=rule) as refusal:
+        DEFAULT.with_values(values)
+    assert (refusal.value.key.split(".")[-1], refusal.value.value) == ("deviator", "firm_0+consumer_1")
+    assert "consumers alone, or firms alone" in refusal.value.fix
+
+
 def test_without_a_deviation_every_group_has_its_policy_and_none_is_frozen():
     assert DEFAULT.policies == ALL
     assert DEFAULT.frozen_policies == CHANGED.frozen_policies == ()
@@ -55,8 +85,8 @@ def test_where_taxes_are_fixed_the_planner_has_no_policy():
         ("firm_03", "no such group or agent", "firm_0 to firm_9"),
         ("firm_0+", "no such group or agent", "firm_0 to firm_9"),
         ("firm+planner", "no such group or agent", "firm_0 to firm_9"),
-        ("firm_0+firm_0", "different ones of one group", "firm_0+firm_5"),
-        ("firm_0+consumer_1", "different ones of one group", "firm_0+firm_5"),
+        ("firm_0+firm_0", "different ones", "firm_0+firm_5"),
+        ("firm_0+planner", "no such group or agent", "firm_0 to firm_9"),
     ],
 )
 def test_a_deviator_who_does_not_exist_is_refused(deviator, rule, fix):

@@ -96,8 +96,9 @@ def play(
             "firm": to_torch(outcome.firm_reward),
             "planner": to_torch(outcome.planner_reward)[:, None],
         }
+        joint = _joint_reward(places, rewards)
         for place in places:
-            place.reward(rewards[place.group])
+            place.reward(rewards[place.group], joint)
         if economy.done:
             break
         observations = economy.observe()
@@ -122,6 +123,12 @@ def _announce(
     for place in planners:
         place.repeat_last(economy.params.episode_length - economy.pages)
     return from_torch(torch.cat(choices, dim=1).int(), economy.xp)
+
+
+def _joint_reward(places: Sequence["_Place"], rewards: dict[str, Tensor]) -> Tensor | None:
+    """`[E, 1]` The mean over a coalition, in which rewards count as their seats say; None where there is none."""
+    counted = [place.pooled * place.own(rewards[place.group]) for place in places if place.pooled]
+    return torch.cat(counted, 1).mean(1, keepdim=True) if counted else None
 
 
 class _Place:
@@ -189,17 +196,20 @@ class _Place:
         for values in self.columns.values():
             values += values[-1:] * times
 
-    def reward(self, rewards: Tensor) -> None:
-        """Record what the agents got, of the rewards of their group `[E, agents]`."""
+    def own(self, rewards: Tensor) -> Tensor:
+        """`[E, K]` What the agents got, of the `rewards` of their group `[E, agents]`."""
+        return rewards if self.agents is None else rewards.gather(1, self.agents.clamp(min=0))
+
+    def reward(self, rewards: Tensor, joint: Tensor | None) -> None:
+        """Record what the agents got, or, where they are in a coalition, what all of it got `[E, 1]`, in their unit."""
         if not self.recorded:
             return
-        if self.agents is not None:
-            rewards = rewards.gather(1, self.agents.clamp(min=0))
-        if self.pooled:
-            rewards = rewards.mean(1, keepdim=True).expand_as(rewards)
+        own = self.own(rewards)
+        if self.pooled and joint is not None:
+            own = (joint / self.pooled).expand_as(own)
         if self.kept is not None:
-            rewards = rewards.gather(1, self.kept)
-        self.columns["rewards"].append(rewards.float())
+            own = own.gather(1, self.kept)
+        self.columns["rewards"].append(own.float())
 
     def experience(self) -> Experience:
         """All that was recorded."""

@@ -16,7 +16,6 @@ from torch import Tensor
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.distribution import FORBIDDEN, MultiHeadCategorical
 from rbc_rllib.play.modules import GroupModule
 from rbc_rllib.play.vector_economy import VectorEconomy
@@ -65,7 +64,8 @@ class Seat:
     group: str
     actor: Actor
     agents: Tensor | None = None  # [E, K] who they are in each economy, or NOBODY; None: the whole group
-    pooled: bool = False  # whether each of them is rewarded with the mean over them all, as a cartel is
+    # What a unit of their reward counts in the mean that each of a coalition is rewarded with; 0: they are in none.
+    pooled: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -145,17 +145,20 @@ def seats_of(
     whose turn it is after `played` economies. Where tax rates are given, nobody sits for the planner.
     """
     deviation, num_envs, sizes = experiment.deviation, economy.num_envs, group_sizes(experiment.economy)
+    parts = deviation.parts if deviation else {}
+    worth = deviation.worth(experiment.economy) if deviation else {}
+    leaving = {part.group: part for policy, part in parts.items() if policy != part.group}
     seats: list[Seat] = []
     for policy, group in experiment.policies.items():
         agents = None
-        if deviation and deviation.policy == DEVIATOR and group == deviation.group:
-            own, size = deviation.agents, sizes[group]
+        if group in leaving:
+            own, size = leaving[group].agents, sizes[group]
             agents = in_every_economy(own, num_envs) if own else one_by_one(size, num_envs, few_of(size), played)
-            if policy != DEVIATOR:
+            if policy not in parts:
                 agents = others(size, agents)
         if agents is None or agents.shape[1]:
-            coalition = policy == DEVIATOR and bool(deviation and deviation.agents)
-            seats.append(Seat(policy, group, Network(modules[policy], greedy), agents, pooled=coalition))
+            pooled = worth[group] if policy in parts and parts[policy].agents else 0.0
+            seats.append(Seat(policy, group, Network(modules[policy], greedy), agents, pooled))
     if experiment.planner.chooses and not experiment.planner.learns:
         seats.append(Seat("drawn_taxes", "planner", AtRandom(head_sizes(experiment.economy)["planner"])))
     return seats

@@ -162,14 +162,21 @@ class Asked:
         return self.deviating.deviation
 
     def rewards(self, everybodys: Rewards) -> np.ndarray:
-        """`[episodes, K]` Those of each agent that deviates."""
-        rewards = everybodys[self.deviation.group].astype(float)
-        return rewards if self.deviation.agents is None else rewards[:, list(self.deviation.agents)]
+        """`[episodes, K]` Those of each agent that deviates; of consumers and firms together in units of utility."""
+        worth, own = self.deviation.worth(self.deviating.economy), []
+        for part in self.deviation.parts.values():
+            rewards = worth[part.group] * everybodys[part.group].astype(float)
+            own.append(rewards if part.agents is None else rewards[:, list(part.agents)])
+        return np.concatenate(own, axis=1)
 
     @property
     def size(self) -> float:
-        """The mean absolute reward of the deviator's group, of which gains are percent."""
-        return float(np.abs(self.frozen.held_out.rewards[self.deviation.group].astype(float)).mean())
+        """The mean absolute reward of the deviator's group, of which gains are percent; of consumers and firms together
+        the mean over them of those of their groups."""
+        worth, parts = self.deviation.worth(self.deviating.economy), self.deviation.parts.values()
+        rewards = self.frozen.held_out.rewards
+        sizes = [worth[part.group] * np.abs(rewards[part.group].astype(float)).mean() for part in parts]
+        return float(np.average(sizes, weights=[len(part.agents) if part.agents else 1 for part in parts]))
 
     def play(self, networks: Networks, stream: int = HELD_OUT, wanted: Collection[int] | None = None) -> np.ndarray:
         """`[episodes, K]` What the agents get that deviate by their policy in `networks`; where each does so alone, a
@@ -210,12 +217,15 @@ class Asked:
 
     def cooled(self) -> list[Response]:
         """The frozen policy with less noise; none of a plan, which has no noise left."""
-        policy, frozen = self.deviation.policy, self.frozen.networks
-        own = frozen[self.deviation.group]
-        if isinstance(own, PlanModule):
+        frozen = self.frozen.networks
+        left = {policy: frozen[part.group] for policy, part in self.deviation.parts.items()}
+        if any(isinstance(own, PlanModule) for own in left.values()):
             return []
         return [
-            self.response(f"the frozen policy at temperature {each:g}", {**frozen, policy: cooled(own, each)})
+            self.response(
+                f"the frozen policy at temperature {each:g}",
+                {**frozen, **{policy: cooled(own, each) for policy, own in left.items()}},
+            )
             for each in TEMPERATURES
         ]
 

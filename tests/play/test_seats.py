@@ -224,6 +224,20 @@ def test_a_coalition_acts_by_one_network_and_learns_from_its_own_firms_in_their_
     assert_close(together.action_logp, torch.zeros(NUM_ENVS, 4, 2))
 
 
+def test_consumers_and_firms_together_are_rewarded_with_their_mean_each_in_its_unit():
+    modules = build_modules(SMALL)
+    experiment = deviating("firm_2+consumer_4+consumer_0+firm_0", **{"economy.firm_welfare_weight": 0.004})
+    own = {policy: modules[group] for policy, group in experiment.policies.items()}
+    rollout = played(seats_of(experiment, own, VectorEconomy(SMALL, NUM_ENVS)), recorded=own)
+    consumers, firms = (rollout.experience[f"deviator_{group}"].rewards for group in ("consumer", "firm"))
+    for t, outcome in enumerate(rollout.outcomes):
+        utility = (outcome.consumer_reward[:, [0, 4]].sum(1) + 0.004 * outcome.firm_reward[:, [0, 2]].sum(1)) / 4
+        numpy.testing.assert_allclose(consumers[:, t], utility[:, None].repeat(2, axis=1), rtol=1e-5)
+        numpy.testing.assert_allclose(firms[:, t], utility[:, None].repeat(2, axis=1) / 0.004, rtol=1e-5)
+        numpy.testing.assert_allclose(rollout.experience["firm"].rewards[:, t], outcome.firm_reward[:, [1]], rtol=1e-6)
+    assert_same_play(rollout, played(group_seats(modules), recorded=GROUPS))
+
+
 def test_all_of_a_coalition_count_also_where_few_of_it_are_recorded():
     modules = build_modules(SMALL)
     experiment = deviating("consumer_1+consumer_3+consumer_4")

@@ -243,21 +243,21 @@ def test_with_fixed_taxes_there_is_no_planner_among_the_agents(tmp_path):
     np.testing.assert_allclose(economy.state.corporate_tax_rate, 0.6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("deviator", ["firm", "firm_1", "consumer_0+consumer_4"])
+@pytest.mark.parametrize("deviator", ["firm", "firm_1", "consumer_0+consumer_4", "consumer_3+firm_0+firm_2"])
 def test_only_who_deviates_acts_by_the_best_response(deviator, small_run, tmp_path):
     checkpoints = find_checkpoints(small_run)
     (experiment,) = best_responses(small_run, [deviator], checkpoints, seeds=1, iterations=2).experiments
     frozen, responding = load_policies(small_run), load_policies(trained(experiment, tmp_path / "response"))
-    deviation = experiment.deviation
+    deviating = {part.group: list(part.agents or range(FIRMS)) for part in experiment.deviation.parts.values()}
     economy = VectorEconomy(SMALL.economy, 200)
     seen = economy.observe()
     before, after = frozen.act(seen, seed=0), responding.act(seen, seed=0)
-    deviating = list(deviation.agents or range(FIRMS))
     for group in GROUPS:
         agents = before[group].shape[1]
-        others = [k for k in range(agents) if group != deviation.group or k not in deviating]
+        others = [k for k in range(agents) if k not in deviating.get(group, [])]
         np.testing.assert_array_equal(after[group][:, others], before[group][:, others])
-    assert (after[deviation.group][:, deviating] != before[deviation.group][:, deviating]).any()
+    for group, agents in deviating.items():
+        assert (after[group][:, agents] != before[group][:, agents]).any()
     by_agent, _ = responding.parallel_env().reset()
     assert responding.act(by_agent, seed=0).keys() == by_agent.keys()
 

@@ -1,0 +1,66 @@
+"""Coalitions, of firms or of consumers and firms: against exact solutions of small games, and who learns and acts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from rbc_rllib.best_response import best_responses, find_checkpoints
+from rbc_rllib.responses import judge
+from rbc_rllib.training.checkpoints import load_networks, weights_hash
+from rbc_rllib.training.deviations import Asked, FrozenGame, final_game
+from tests.exact import exact_values
+from tests.runs.test_best_response import GAMES, TINY
+from tests.runs.trials import trained, trial_of
+from tests.small import SMALL
+
+MIXED = "consumer_1+firm_0+firm_2"
+COALITIONS = {"firm_0+firm_1": GAMES["firm_1"], "consumer_0+firm_0": TINY.with_values({"economy.episode_length": 2})}
+
+
+@pytest.mark.usefixtures("ray_on_this_machine")
+@pytest.mark.parametrize("deviator", COALITIONS)
+def test_a_coalition_finds_what_it_can_gain_together(deviator, tmp_path):
+    game = COALITIONS[deviator]
+    run = trained(game, tmp_path / "runs" / "run")
+    (checkpoint,) = find_checkpoints(run)
+    final, frozen = final_game(game, checkpoint), load_networks(checkpoint, game)
+    reward, best = exact_values(final, frozen, deviator)
+    assert best > reward
+    (asked,) = best_responses(run, [deviator], [checkpoint], seeds=1, iterations=30, episodes=1024).experiments
+    learned = trained(asked, tmp_path / "responses" / "response")
+    networks = load_networks(learned / "checkpoint_000000", asked)
+    responses = {part.group: networks[policy] for policy, part in asked.deviation.parts.items()}
+    reached, _ = exact_values(final, frozen, deviator, responses)
+    assert reached - reward >= 0.95 * (best - reward)
+    judge(tmp_path, [learned])
+    (gain,) = json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]
+    assert gain["gain"]["low"] <= 1.05 * (reached - reward)
+    assert gain["gain"]["high"] >= 0.95 * (reached - reward)
+    assert gain["unit"] == ("total welfare" if "consumer" in deviator else "money")
+    assert (gain["consumption_equivalent"], gain["alone"]) == (None, None)
+
+
+def test_only_the_policies_of_a_coalition_learn_by_the_mean_of_their_rewards(small_run):
+    (checkpoint,) = find_checkpoints(small_run)
+    (experiment,) = best_responses(small_run, [MIXED], [checkpoint], seeds=1, iterations=1).experiments
+    trial = trial_of(experiment)
+    frozen = {group: weights_hash(module.get_state()) for group, module in load_networks(checkpoint, SMALL).items()}
+    start = {name: weights_hash(state) for name, state in trial.learner_group.get_weights().items()}
+    assert start == frozen | {"deviator_consumer": frozen["consumer"], "deviator_firm": frozen["firm"]}
+    trial.train()
+    after = {name: weights_hash(state) for name, state in trial.learner_group.get_weights().items()}
+    assert {name for name in after if after[name] != start[name]} == {"deviator_consumer", "deviator_firm"}
+    trial.stop()
+
+
+def test_gains_of_consumers_with_firms_are_in_units_of_total_welfare(small_run):
+    (checkpoint,) = find_checkpoints(small_run)
+    (experiment,) = best_responses(small_run, [MIXED], [checkpoint], 1, 1, episodes=8).experiments
+    asked = Asked(FrozenGame.of(checkpoint, experiment, seed=0), experiment)
+    held_out = asked.frozen.held_out.rewards
+    weight = SMALL.economy.firm_welfare_weight
+    own = np.stack([held_out["consumer"][:, 1], *(weight * held_out["firm"][:, k] for k in (0, 2))], 1)
+    np.testing.assert_allclose(asked.rewards(held_out), own, rtol=1e-6)
+    sizes = [np.abs(held_out["consumer"]).mean(), *2 * [weight * np.abs(held_out["firm"]).mean()]]
+    assert asked.size == pytest.approx(np.mean(sizes), rel=1e-6)
