@@ -368,7 +368,7 @@ def test_what_is_set_for_a_deviator_is_how_it_learns_and_nothing_else(small_run)
 
 @pytest.mark.parametrize(
     "name",
-    ["firms", "firm_03x", "firm_-1", "consumer_6", "planner_0", "firm_0+", "firm_1+firm_1", "firm_0+consumer_1", ""],
+    ["firms", "firm_03x", "firm_-1", "consumer_6", "planner_0", "firm_0+", "firm_1+firm_1", "firm_0+consumer_6", ""],
 )
 def test_a_deviation_names_somebody_who_exists(name):
     with pytest.raises(ConfigError, match=r"deviation\.deviator"):
