@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from rbc_rllib.best_response import best_responses, find_checkpoints
 from rbc_rllib.responses import judge
 from rbc_rllib.training.checkpoints import load_networks, weights_hash
-from rbc_rllib.training.deviations import Asked, FrozenGame, final_game
+from rbc_rllib.training.deviations import TEMPERATURES, Asked, FrozenGame, final_game
 from tests.exact import exact_values
 from tests.runs.test_best_response import GAMES, TINY
 from tests.runs.trials import trained, trial_of
@@ -64,3 +65,7 @@ def test_gains_of_consumers_with_firms_are_in_units_of_total_welfare(small_run):
     np.testing.assert_allclose(asked.rewards(held_out), own, rtol=1e-6)
     sizes = [np.abs(held_out["consumer"]).mean(), *2 * [weight * np.abs(held_out["firm"]).mean()]]
     assert asked.size == pytest.approx(np.mean(sizes), rel=1e-6)
+    for temperature, response in zip(TEMPERATURES, asked.cooled(), strict=True):
+        for group in ("consumer", "firm"):
+            weight = asked.frozen.networks[group].policy_head.weight
+            torch.testing.assert_close(response.networks[f"deviator_{group}"].policy_head.weight, weight / temperature)
