@@ -84,8 +84,7 @@ class Gain:
     @property
     def unit(self) -> str:
         """That of rewards and gains, a quarter."""
-        groups = Leaving(deviator=self.deviator).groups
-        return "total welfare" if len(groups) > 1 else "money" if groups == ("firm",) else "utility"
+        return "money" if Leaving(deviator=self.deviator).groups == ("firm",) else "utility"
 
     @property
     def nash_conv(self) -> Interval | None:

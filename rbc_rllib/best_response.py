@@ -12,12 +12,13 @@ Freezes everybody else at a checkpoint of the run and trains the deviator from t
 and learning settings of the run in the last stage of its curriculum, but with half its learning rates and an entropy
 bonus that falls to 0; one Tune trial for each checkpoint, deviator, start and seed. `--everyone` asks every agent of a
 group alone, in one training with four times the epochs: in each economy of a batch others of them deviate, by a network
-that sees who it is. Agents that deviate `--together` are a cartel: each is rewarded with their mean. The best of what
-was learned is chosen on validation episodes, frozen policies and best responses are then judged on the same held-out
-episodes. Prints a table with what it says in words, and writes `best_response.json` (every agent by name),
-`best_response.md` and `best_response.png`, all into `best_response-<experiment>-<trial>/` beside the experiment;
-another question about the same run, also one that its sweep has asked about, needs another `--results`. Gains are lower
-bounds: a better response than the one that was learned may exist.
+that sees who it is. Agents that deviate `--together` are a coalition: each is rewarded with their mean, in which firms'
+money counts as in total welfare where consumers are among them. The best of what was learned is chosen on validation
+episodes, frozen policies and best responses are then judged on the same held-out episodes. Prints a table with what it
+says in words, and writes `best_response.json` (every agent by name), `best_response.md` and `best_response.png`, all
+into `best_response-<experiment>-<trial>/` beside the experiment; another question about the same run, also one that its
+sweep has asked about, needs another `--results`. Gains are lower bounds: a better response than the one that was
+learned may exist.
 """
 
 import argparse
@@ -110,7 +111,7 @@ def left_experiment(trial: Path, key: str = "RUN") -> ExperimentConfig:
     """The experiment of a run that can be left; raises `ConfigError` where agents have left in it already, for a policy
     of their own."""
     experiment = ExperimentConfig.of_trial(trial)
-    if experiment.deviation and experiment.deviation.deviator not in GROUPS:
+    if experiment.deviation and experiment.deviation.apart:
         rule = "in it some act by a policy of their own, so it is no run that others could leave or start from"
         raise ConfigError(key, trial.name, rule, "name the run that they left")
     return experiment

@@ -182,7 +182,7 @@ class ExperimentConfig(Settings):
     def check_leaving(self, who: Leaving) -> None:
         """Raise `ConfigError` where nobody who learns here has that name."""
         who.fits(self.economy)
-        if who.group == "planner" and not self.planner.learns:
+        if who.deviator == "planner" and not self.planner.learns:
             rule = "the planner of this experiment follows fixed tax rates and chooses nothing"
             raise ConfigError("deviator", "planner", rule, "take consumer or firm")
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import field_validator
@@ -11,7 +12,7 @@ from rbc_rllib.economy.actions import group_sizes
 from rbc_rllib.settings import ConfigError, Folder, Settings
 
 DEVIATOR = "deviator"
-"""Name of the policy of agents that have left the policy of their group."""
+"""Name of the policy of agents that have left that of their group; with the group's name where others left theirs."""
 
 EACH = "each_"
 """Begins the name of a deviator that is every agent of a group, each alone."""
@@ -26,6 +27,13 @@ def taken(gains: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where(expected > 0, gains, 0.0)
 
 
+class Part(NamedTuple):
+    """Those of one group who leave its policy."""
+
+    group: str
+    agents: tuple[int, ...] | None  # indices of those that do so in every economy; None: all of it, or each alone
+
+
 class Leaving(Settings):
     """Agents who act by a policy of their own, not by that of their group."""
 
@@ -34,41 +42,52 @@ class Leaving(Settings):
     deviator: str
 
     @property
-    def group(self) -> str:
-        """The group that deviates, or the one that the deviating agents belong to; of several the first."""
-        return self.deviator.removeprefix(EACH).partition("_")[0]
-
-    @property
     def each(self) -> bool:
         """Whether every agent of the group deviates alone, by one policy that sees who it is."""
         return self.deviator.startswith(EACH)
 
     @property
-    def agents(self) -> tuple[int, ...] | None:
-        """Indices of the agents of one group that deviate in every economy; None where all do so, or each alone."""
-        if self.each or self.deviator == self.group:
-            return None
-        return tuple(sorted(int(name.partition("_")[2]) for name in self.deviator.split("+")))
+    def apart(self) -> bool:
+        """Whether they act by policies of their own, beside that of their group."""
+        return self.deviator not in GROUPS
 
     @property
-    def policy(self) -> str:
-        """Name of the policy by which they act."""
-        return self.group if self.deviator == self.group else DEVIATOR
-
-    @property
-    def parts(self) -> dict[str, "Leaving"]:
+    def parts(self) -> dict[str, Part]:
         """Those who leave of each group, by the policy by which they act."""
-        members = defaultdict[str, list[str]](list)
-        for name in self.deviator.split("+"):
-            members[name.partition("_")[0]].append(name)
-        if len(members) == 1:
-            return {self.policy: Leaving(deviator=self.deviator)}
-        return {f"{DEVIATOR}_{group}": Leaving(deviator="+".join(members[group])) for group in sorted(members)}
+        if not self.apart:
+            return {self.deviator: Part(self.deviator, None)}
+        if self.each:
+            return {DEVIATOR: Part(self.deviator.removeprefix(EACH), None)}
+        members = defaultdict[str, list[int]](list)
+        for group, _, index in (name.partition("_") for name in self.deviator.split("+")):
+            members[group].append(int(index))
+        return {
+            DEVIATOR if len(members) == 1 else f"{DEVIATOR}_{group}": Part(group, tuple(sorted(members[group])))
+            for group in sorted(members)
+        }
 
     @property
     def groups(self) -> tuple[str, ...]:
         """The groups that they belong to."""
         return tuple(part.group for part in self.parts.values())
+
+    # Of those who leave one group; ValueError where they leave several.
+
+    @property
+    def policy(self) -> str:
+        """Name of the policy by which they act."""
+        (policy,) = self.parts
+        return policy
+
+    @property
+    def group(self) -> str:
+        """The group that they belong to."""
+        return self.parts[self.policy].group
+
+    @property
+    def agents(self) -> tuple[int, ...] | None:
+        """As in `Part`."""
+        return self.parts[self.policy].agents
 
     def worth(self, params: EconomyParameters) -> dict[str, float]:
         """What a unit of the reward of each group counts where those of all who leave are added up: where consumers
@@ -78,7 +97,8 @@ class Leaving(Settings):
         return {"consumer": 1.0, "firm": params.firm_welfare_weight}
 
     def fits(self, params: EconomyParameters) -> None:
-        """Raise `ConfigError` where nobody in the economy has the deviator's name."""
+        """Raise `ConfigError` where nobody in the economy has that name, or somebody is named twice, or rewards of all
+        cannot be added up."""
         sizes = group_sizes(params)
         names = self.deviator.split("+")
         known = [f"{group}_{index}" for group in ("consumer", "firm") for index in range(sizes[group])]
@@ -87,7 +107,8 @@ class Leaving(Settings):
         if not {*names} <= {*known}:
             rule = "this economy has no such group or agent"
             agents = [f"{group}_0 to {group}_{sizes[group] - 1}" for group in ("consumer", "firm")]
-            fix = f"take {', '.join(GROUPS)}, each_consumer, each_firm, {' or '.join(agents)}"
+            others = "" if "+" in self.deviator else f"{', '.join(GROUPS)}, each_consumer, each_firm, "
+            fix = f"take {others}{' or '.join(agents)}"
             raise ConfigError("deviator", self.deviator, rule, fix)
         if len({*names}) < len(names):
             rule = "agents that deviate together are different ones"

@@ -203,4 +203,4 @@ def _order(deviator: str) -> tuple[int, int, tuple[int, ...]]:
     """Groups first, then agents by number, then those that deviate together."""
     who = Leaving(deviator=deviator)
     agents = tuple(k for part in who.parts.values() for k in part.agents or ())
-    return len(agents) + who.each, GROUPS.index(who.group), agents
+    return len(agents) + who.each, GROUPS.index(who.groups[0]), agents

@@ -147,12 +147,12 @@ def seats_of(
     deviation, num_envs, sizes = experiment.deviation, economy.num_envs, group_sizes(experiment.economy)
     parts = deviation.parts if deviation else {}
     worth = deviation.worth(experiment.economy) if deviation else {}
-    leaving = {part.group: part for policy, part in parts.items() if policy != part.group}
+    leaving = {part.group: part.agents for part in parts.values()} if deviation and deviation.apart else {}
     seats: list[Seat] = []
     for policy, group in experiment.policies.items():
         agents = None
         if group in leaving:
-            own, size = leaving[group].agents, sizes[group]
+            own, size = leaving[group], sizes[group]
             agents = in_every_economy(own, num_envs) if own else one_by_one(size, num_envs, few_of(size), played)
             if policy not in parts:
                 agents = others(size, agents)

@@ -126,18 +126,18 @@ def hashes_in(checkpoint) -> dict[str, str]:
 
 
 DEVIATORS = ["consumer", "firm", "planner", "consumer_4", "firm_0", "firm_0+firm_2", "firm_0+firm_1+firm_2"]
+DEVIATORS += ["each_consumer", "each_firm", "consumer_1+firm_0+firm_2"]
 
 
 @pytest.mark.parametrize("deviator", DEVIATORS)
 def test_only_the_deviator_learns_and_everything_else_is_the_checkpoint_bit_by_bit(deviator, small_run):
     (checkpoint,) = find_checkpoints(small_run)
     (experiment,) = best_responses(small_run, [deviator], [checkpoint], seeds=1, iterations=2).experiments
-    trial, policy = trial_of(experiment), experiment.deviation.policy
+    trial, parts = trial_of(experiment), experiment.deviation.parts
     start = {name: weights_hash(state) for name, state in trial.learner_group.get_weights().items()}
-    assert trial.learner_group._learner.entropy_coefficients[policy] == 0.005
+    assert {trial.learner_group._learner.entropy_coefficients[policy] for policy in parts} == {0.005}
     expected = hashes_in(checkpoint)
-    if policy == DEVIATOR:
-        expected[DEVIATOR] = expected[experiment.deviation.group]
+    expected |= {policy: expected[part.group] for policy, part in parts.items()}
     assert start == expected
     assert trial.env_runner.weights_hashes() == expected
     (economy,) = [trial.env_runner.env.economy]
@@ -150,7 +150,7 @@ def test_only_the_deviator_learns_and_everything_else_is_the_checkpoint_bit_by_b
     penalties = {report["curriculum"]["penalty_coefficient"] for report in reports}
     assert penalties == {experiment.economy.penalty_coefficient}
     after = {name: weights_hash(state) for name, state in trial.learner_group.get_weights().items()}
-    assert {name for name in after if after[name] != expected[name]} == {policy}
+    assert {name for name in after if after[name] != expected[name]} == {*parts}
     trial.stop()
 
 
@@ -214,7 +214,8 @@ def test_deviators_from_any_run_try_equally_hard(small_run):
 
 @pytest.mark.slow
 def test_the_command_trains_judges_and_writes(small_run, tmp_path):
-    arguments = ["--groups", "planner", "--together", "firm_2", "firm_0", "--seeds", "1"]
+    arguments = ["--groups", "planner", "--together", "firm_2", "firm_0", "--together", "firm_1", "consumer_0"]
+    arguments += ["--seeds", "1"]
     arguments += ["--iterations", "2", "--starts", "frozen", "scratch", "--set", "learning.num_epochs=1"]
     arguments += ["--episodes", "16", "--results", str(tmp_path)]
     process = start("rbc_rllib.best_response", str(small_run), *arguments, **joined())
@@ -226,10 +227,12 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
     assert (record["seeds"], record["starts"]) == ([0], ["frozen", "scratch"])
     assert record["set"] == {"learning.num_epochs": 1}
     assert record["held_out_episodes"] == 16
-    assert [gain["deviator"] for gain in record["solutions"][0]["gains"]] == ["planner", "firm_0+firm_2"]
+    gains = {gain["deviator"]: gain["unit"] for gain in record["solutions"][0]["gains"]}
+    assert gains == {"planner": "utility", "consumer_0+firm_1": "utility", "firm_0+firm_2": "money"}
+    assert [*gains] == ["planner", "consumer_0+firm_1", "firm_0+firm_2"]
     assert (folder / "best_response.png").stat().st_size > 10_000
     own = [ExperimentConfig.from_json(path) for path in folder.glob("*/config.json")]
-    assert len(own) == 2 * 2
+    assert len(own) == 3 * 2
     assert {each.learning.num_epochs for each in own} == {1}
     again = judge(folder, [path.parent for path in folder.glob("*/config.json")])
     assert again in output
