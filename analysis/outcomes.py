@@ -30,6 +30,8 @@ class FollowerGain(Settings):
     """What the frozen policies themselves gain with less noise."""
     largest: float | None
     """What the agent gains that gains most alone by validation episodes."""
+    equivalent: float | None = None
+    """What the gain is worth to consumers, in percent of their consumption; tables of earlier versions have none."""
 
     @classmethod
     def of(cls, gain: Gain) -> Self:
@@ -40,7 +42,13 @@ class FollowerGain(Settings):
             return own.mean if own else None
 
         most = gain.most if gain.alone else None
-        return cls(gain=percent(gain.gain), temperature=percent(gain.temperature), largest=percent(most))
+        worth = gain.consumption_equivalent
+        return cls(
+            gain=percent(gain.gain),
+            temperature=percent(gain.temperature),
+            largest=percent(most),
+            equivalent=worth.mean if worth else None,
+        )
 
 
 class Outcome(Settings):
@@ -138,6 +146,10 @@ class Solutions:
         """What the agent gains that gains most alone by validation episodes."""
         return self.percent("largest", deviator)
 
+    def equivalent(self, deviator: str) -> Interval | None:
+        """What the gain is worth, in percent of consumption; consumers only."""
+        return self.percent("equivalent", deviator)
+
     @property
     def alive_after(self) -> Interval:
         """The env steps after which the economies of the living were never trivial again, with the part of its Student
@@ -161,11 +173,15 @@ class Solutions:
 
     def record(self) -> dict[str, Any]:
         """For JSON; of each gain with the number of seeds that were asked."""
+        parts = {
+            "gains_percent": self.gain,
+            "temperature_percent": self.temperature,
+            "largest_percent": self.largest,
+            "equivalents_percent": self.equivalent,
+        }
         gains = {
-            f"{part}_percent": {
-                name: own.record() | {"seeds": own.count} for name in FOLLOWERS if (own := percent(name))
-            }
-            for part, percent in (("gains", self.gain), ("temperature", self.temperature), ("largest", self.largest))
+            part: {name: own.record() | {"seeds": own.count} for name in FOLLOWERS if (own := percent(name))}
+            for part, percent in parts.items()
         }
         return {
             "trials": len(self.outcomes),

@@ -42,24 +42,22 @@ def living_table(solutions: Sequence[Solutions]) -> str:
 
 def gains_table(solutions: Sequence[Solutions], group: str) -> str:
     """One row a treatment of which followers in the group were asked: what single ones gain in the mean, what the one
-    gains that gains most, and what all together; beside means what policies gain by less noise. In parentheses of how
-    many seeds a gain is, where others were asked about others. Empty where none were."""
+    gains that gains most, and what all together; beside means what policies gain by less noise, and what gains are
+    worth to consumers. In parentheses of how many seeds a gain is, where others were asked about others. Empty where
+    none were."""
     single, together = f"each_{group}", group
-    head = ["seeds", FOLLOWERS[single], "temperature", "the largest", FOLLOWERS[together], "temperature"]
+    beside = ["temperature"] if group == "firm" else ["temperature", "worth, % of consumption"]
+    head = ["seeds", FOLLOWERS[single], *beside, "the largest", FOLLOWERS[together], *beside]
+
+    def means(each: Solutions, deviator: str) -> list[Interval | None]:
+        worth = [] if group == "firm" else [each.equivalent(deviator)]
+        return [each.gain(deviator), each.temperature(deviator), *worth]
+
     lines = [
         [
             each.name,
             str(len(asked)),
-            *(
-                _text(gain, len(asked))
-                for gain in (
-                    each.gain(single),
-                    each.temperature(single),
-                    each.largest(single),
-                    each.gain(together),
-                    each.temperature(together),
-                )
-            ),
+            *(_text(gain, len(asked)) for gain in (*means(each, single), each.largest(single), *means(each, together))),
         ]
         for each in solutions
         if (asked := each.asked((single, together)))

@@ -1,12 +1,13 @@
 """Dead and living seeds, and what leaving them gains, by treatment."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas
 import pytest
 
-from analysis.intervals import proportion_interval
+from analysis.intervals import Interval, proportion_interval
 from analysis.outcomes import Outcome, Solutions, alive_after, solutions_in, solutions_of
 from analysis.results import folder_beside, load_trials
 from analysis.solutions import differences_table, gains_table, main, write_solutions
@@ -79,6 +80,15 @@ def test_the_table_of_gains_says_of_how_many_seeds_each_is(tmp_path):
     lines = gains_table(solutions_of(load_trials(tmp_path)), "firm").splitlines()
     cells = [cell.strip() for cell in lines[-1].strip("| ").split("|")]
     assert cells == ["cooled", "3", "2.0 [2.0, 2.0]", "-", "-", "8.0 [8.0, 8.0] (2)", "-"]
+
+
+def test_what_consumers_gain_is_worth_so_much_of_their_consumption(tmp_path):
+    for seed, worth in enumerate((1.0, 2.0)):
+        together = replace(gain("consumer", 3.0), consumption_equivalent=Interval(worth, worth - 0.5, worth + 0.5, 1))
+        write_answers(write_trial(tmp_path, "cooled", seed, LIVING), [gain("each_consumer", 2.0), together])
+    lines = gains_table(solutions_of(load_trials(tmp_path)), "consumer").splitlines()
+    cells = [cell.strip() for cell in lines[-1].strip("| ").split("|")]
+    assert cells == ["cooled", "2", "2.0 [2.0, 2.0]", "-", "-", "-", "3.0 [3.0, 3.0]", "-", "1.5 [-4.9, 7.9]"]
 
 
 def test_the_command_prints_and_writes_and_says_what_is_missing(study, capsys, tmp_path):
