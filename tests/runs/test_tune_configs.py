@@ -99,6 +99,28 @@ def test_each_cell_of_the_ablation_leaves_out_its_own_part(name, planner):
         assert {".".join(key.split(".")[:2]) for key in different} == {f"curriculum.{setting}"}
 
 
+@pytest.mark.parametrize(
+    ("name", "planner"), [("curriculum_ablation", "schedule"), ("curriculum_ablation_discretion", "discretion")]
+)
+def test_the_ablation_leaves_out_everything_too_and_takes_little_entropy(name, planner):
+    by_name = {each.name: each.curriculum for each in find_sweep(name).experiments}
+    switches = ("staged_training", "annealed_ranges", "annealed_labor_disutility", "annealed_debt_penalty")
+    for cell, (kept, falls, low) in {
+        "full": (True, True, False),
+        "nothing": (False, False, False),
+        "full_low_entropy": (True, True, True),
+        "constant_low_entropy": (True, False, True),
+        "nothing_low_entropy": (False, False, True),
+    }.items():
+        own = by_name[f"{planner}_{cell}"]
+        assert {getattr(own, switch) for switch in switches} == {kept}, cell
+        assert own.annealed_entropy == falls, cell
+        assert {round(own.final().entropy_coeff[group], 9) for group in ("firm", "consumer")} == (
+            {0.01} if low else {0.01, 0.02} if kept else {0.05}
+        ), cell
+        assert (own.at(0).entropy_coeff["firm"] == 0.5) == falls, cell
+
+
 def test_the_quickstart_compares_commitment_with_discretion_at_full_size():
     sweep = find_sweep("quickstart")
     announced, discretion = sweep.experiments
