@@ -1,12 +1,20 @@
 """Gains of agents asked alone against their traits, and of every deviator against the length of its training."""
 
+from itertools import cycle
+from typing import Literal
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.figures import COLORS, GREY, colors, new_figure, tidy
 from analysis.gains import Alone, Gain, Solution
 from rbc_rllib.economy import EconomyParameters
 from rbc_rllib.economy.state import labor_disutilities
+from rbc_rllib.leaving import FROZEN
+
+LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+"""Styles by where deviators start."""
 
 
 def gains_figure(solution: Solution, params: EconomyParameters) -> Figure:
@@ -40,20 +48,26 @@ def draw_consumers(gain: Gain, params: EconomyParameters, ax: Axes) -> None:
 
 
 def draw_curves(solution: Solution, ax: Axes) -> None:
-    """The gain of every deviator on validation episodes against the iterations that it has learned."""
+    """The gain of every deviator on validation episodes against the iterations that it has learned, a line for each
+    start."""
     xlabel = "iterations of the deviator's training"
     tidy(ax, "Gain against length of training", "% of the group's mean absolute reward", xlabel)
-    lines = [(gain, start) for gain in solution.gains if gain.size for start in gain.curve]
-    shown = {f"{gain.deviator} from {start}": (gain, start) for gain, start in lines}
-    for name, color in colors(list(shown)).items():
-        gain, start = shown[name]
-        lengths, gains = zip(*gain.curve[start], strict=True)
-        percent = [100 * each / gain.size for each in gains]
-        ax.plot([0, *lengths], [0.0, *percent] if start == "frozen" else [float("nan"), *percent], color=color)
-        ax.plot(lengths, percent, "o", color=color, markersize=4, label=name.removesuffix(" from frozen"))
+    shown = [gain for gain in solution.gains if gain.size and gain.curve]
+    starts = sorted({start for gain in shown for start in gain.curve}, key=lambda start: (start != FROZEN, start))
+    palette, styles = colors([gain.deviator for gain in shown]), dict(zip(starts, cycle(LINES), strict=False))
+    for gain in shown:
+        for start, curve in gain.curve.items():
+            lengths, gains = zip(*curve, strict=True)
+            percent = [100 * each / gain.size for each in gains]
+            if start == FROZEN:
+                lengths, percent = (0, *lengths), [0.0, *percent]
+            ax.plot(lengths, percent, "o", linestyle=styles[start], color=palette[gain.deviator], markersize=4)
     ax.axhline(0, color=GREY, linewidth=0.8)
-    if shown:
-        ax.legend(frameon=False, fontsize=8.5)
+    handles = [Line2D([], [], color=color, marker="o", markersize=4, label=name) for name, color in palette.items()]
+    if len(starts) > 1:
+        handles += [Line2D([], [], color=GREY, linestyle=styles[start], label=f"from {start}") for start in starts]
+    if handles:
+        ax.legend(handles=handles, frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _points(gain: Gain, agents: list[int], traits: list[float], ax: Axes, color: str, label: str | None = None) -> None:
