@@ -1,11 +1,32 @@
-"""What leaving the policies of each round would gain, where policies go on learning against best responses to them."""
+"""What leaving the policies of each round would gain, where policies go on learning against best responses to them.
 
-from collections.abc import Sequence
+    python -m analysis.rounds results/psro-quickstart-commitment_seed0 results/psro-quickstart-commitment_seed1
+
+Reads what `rbc_rllib.psro` wrote of one run or of several, of which means are taken; prints a table, which is
+`rounds.md` in the first FOLDER or DIR. An earlier table there is replaced.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.followers import read_answers
-from analysis.intervals import bounded
-from analysis.writing import markdown
+from analysis.gains import Solution
+from analysis.intervals import CONFIDENCE, Interval, bounded, t_interval
+from analysis.writing import count, markdown
+from rbc_rllib.settings import ConfigError, command_parser, refused
+
+HEAD = "gains at least, % of the group's mean absolute reward"
+
+
+def percents(solution: Solution) -> dict[str, Interval]:
+    """Gains in percent of the group's mean absolute reward, by deviator; where each deviates alone also that of who
+    gains most. Without those of a group that is not rewarded."""
+    rows: dict[str, Interval | None] = {}
+    for gain in solution.gains:
+        rows[gain.deviator] = gain.percent_of_reward
+        if gain.alone:
+            rows[f"{gain.deviator}: the largest"] = gain.percent(gain.most)
+    return {name: percent for name, percent in rows.items() if percent}
 
 
 def rounds_table(folders: Sequence[Path]) -> str:
@@ -15,15 +36,54 @@ def rounds_table(folders: Sequence[Path]) -> str:
     Round 0 are the policies before any of them has met the pool. A round whose economy is dead says so: gains say
     nothing there.
     """
-    rounds = [read_answers(folder / "best_response.json")[1][-1] for folder in folders]
+    rounds = [_solution(folder) for folder in folders]
     heads = [f"round {number}{' (trivial)' if each.trivial else ''}" for number, each in enumerate(rounds)]
-    lines = [["gains at least, % of the group's mean absolute reward", *heads]]
-    for first in rounds[0].gains:
-        gains = [gain for each in rounds for gain in each.gains if gain.deviator == first.deviator]
-        rows = {first.deviator: [gain.gain for gain in gains]}
-        if first.alone:
-            rows[f"{first.deviator}: the largest"] = [gain.most for gain in gains]
-        for name, own in rows.items():
-            percent = (gain.percent(each) for gain, each in zip(gains, own, strict=True))
-            lines.append([name, *(bounded(each, "{:.1f}".format) for each in percent)])
+    return _table(heads, [percents(each) for each in rounds])
+
+
+def runs_table(runs: Sequence[Path]) -> str:
+    """The same of several runs' `psro-*` folders: means over those that live, with Student t intervals.
+
+    Raises `ConfigError` where a folder has no answer of every round that the first one has.
+    """
+    heads, columns = [], []
+    for number in range(max(1, len(list(runs[0].glob("round_*-responses"))))):
+        solutions = [_solution(run / f"round_{number}-responses") for run in runs]
+        living = [percents(each) for each in solutions if not each.trivial]
+        names = dict.fromkeys(name for own in living for name in own)
+        heads.append(f"round {number} ({count(len(living), 'run')})")
+        columns.append({name: t_interval([own[name].mean for own in living if name in own]) for name in names})
+    return _table(heads, columns)
+
+
+def _solution(folder: Path) -> Solution:
+    if not (folder / "best_response.json").is_file():
+        rule = f"{folder.name} holds no best_response.json"
+        raise ConfigError("FOLDER", str(folder.parent), rule, "name what psro wrote, and finish it with --resume")
+    return read_answers(folder / "best_response.json")[1][-1]
+
+
+def _table(heads: Sequence[str], columns: Sequence[Mapping[str, Interval]]) -> str:
+    lines = [[HEAD, *heads]]
+    for name in dict.fromkeys(name for column in columns for name in column):
+        lines.append([name, *(bounded(column.get(name), "{:.1f}".format) for column in columns)])
     return markdown(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = command_parser("analysis.rounds", __doc__)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="results/psro-<experiment>-<trial>")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write the table (default: the first FOLDER)")
+    chosen = parser.parse_args(arguments)
+    with refused(parser):
+        table = runs_table(chosen.folders)
+        note = f"Means over runs whose economy lives, with their {CONFIDENCE:.0%} Student t interval."
+        out = chosen.out or chosen.folders[0]
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "rounds.md").write_text(f"# Rounds\n\n{table}\n\n{note}\n")
+        print(f"{table}\n\n{note}")
+
+
+if __name__ == "__main__":
+    main()
