@@ -100,10 +100,11 @@ def test_the_command_ends_with_a_table_of_gains_also_where_it_was_ended_between(
     folder = tmp_path / "psro-runs-run"
     table = (folder / "psro.md").read_text()
     assert table in output
-    head, _, row = table.splitlines()
+    head, _, mean, largest = table.splitlines()
     assert "round 0" in head
     assert "round 1" in head
-    assert row.startswith("| each_firm ")
+    assert mean.startswith("| each_firm ")
+    assert largest.startswith("| each_firm: the largest ")
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {
         "round_0-responses",
         "round_1-policies",
