@@ -20,6 +20,9 @@ FOLLOWERS = {
 }
 """Deviators who follow the planner, and what they are called."""
 
+GAINS_HEAD = "gains at least, % of the group's mean absolute reward"
+"""Heads tables of gains."""
+
 RECORDED = ("run", "held_out_episodes", "iterations", "epochs", "seeds", "starts", "set", "solutions")
 """What a `best_response.json` says, of itself and of each solution."""
 
@@ -82,7 +85,7 @@ def percent_gain(trial: Trial, deviator: str) -> Interval | None:
 def followers_table(trials: Sequence[Trial]) -> str:
     """One row a trial, one column a follower who was asked in any of them; Markdown."""
     asked = [name for name in FOLLOWERS if any(name in follower_gains(trial) for trial in trials)]
-    lines = [["gains at least, % of the group's mean absolute reward", *(FOLLOWERS[name] for name in asked)]]
+    lines = [[GAINS_HEAD, *(FOLLOWERS[name] for name in asked)]]
     for trial in trials:
         lines.append([trial.label, *(bounded(percent_gain(trial, name), "{:.1f}".format) for name in asked)])
     return markdown(lines)

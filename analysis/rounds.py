@@ -9,24 +9,22 @@ Reads what `rbc_rllib.psro` wrote of one run or of several, of which means are t
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from analysis.followers import read_answers
+from analysis.followers import GAINS_HEAD, read_answers
 from analysis.gains import Solution
 from analysis.intervals import CONFIDENCE, Interval, bounded, t_interval
 from analysis.writing import count, markdown
 from rbc_rllib.settings import ConfigError, command_parser, refused
 
-HEAD = "gains at least, % of the group's mean absolute reward"
 
-
-def percents(solution: Solution) -> dict[str, Interval]:
+def percents(solution: Solution) -> dict[str, Interval | None]:
     """Gains in percent of the group's mean absolute reward, by deviator; where each deviates alone also that of who
-    gains most. Without those of a group that is not rewarded."""
+    gains most. None where nobody is rewarded."""
     rows: dict[str, Interval | None] = {}
     for gain in solution.gains:
         rows[gain.deviator] = gain.percent_of_reward
         if gain.alone:
             rows[f"{gain.deviator}: the largest"] = gain.percent(gain.most)
-    return {name: percent for name, percent in rows.items() if percent}
+    return rows
 
 
 def rounds_table(folders: Sequence[Path]) -> str:
@@ -52,7 +50,8 @@ def runs_table(runs: Sequence[Path]) -> str:
         living = [percents(each) for each in solutions if not each.trivial]
         names = dict.fromkeys(name for own in living for name in own)
         heads.append(f"round {number} ({count(len(living), 'run')})")
-        columns.append({name: t_interval([own[name].mean for own in living if name in own]) for name in names})
+        known = {name: [gain.mean for own in living if (gain := own.get(name))] for name in names}
+        columns.append({name: t_interval(means) if means else None for name, means in known.items()})
     return _table(heads, columns)
 
 
@@ -63,8 +62,8 @@ def _solution(folder: Path) -> Solution:
     return read_answers(folder / "best_response.json")[1][-1]
 
 
-def _table(heads: Sequence[str], columns: Sequence[Mapping[str, Interval]]) -> str:
-    lines = [[HEAD, *heads]]
+def _table(heads: Sequence[str], columns: Sequence[Mapping[str, Interval | None]]) -> str:
+    lines = [[GAINS_HEAD, *heads]]
     for name in dict.fromkeys(name for column in columns for name in column):
         lines.append([name, *(bounded(column.get(name), "{:.1f}".format) for column in columns)])
     return markdown(lines)

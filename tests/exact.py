@@ -11,7 +11,6 @@ from rbc_rllib.economy import GROUPS, Actions, EconomyParameters, initial_state,
 from rbc_rllib.economy.actions import group_sizes, head_sizes
 from rbc_rllib.economy.observations import observe
 from rbc_rllib.experiment import ExperimentConfig
-from rbc_rllib.leaving import DEVIATOR
 from rbc_rllib.play.distribution import MultiHeadCategorical
 from rbc_rllib.play.modules import GroupModule
 
@@ -43,15 +42,15 @@ def exact_values(
     game: ExperimentConfig,
     modules: dict[str, GroupModule],
     deviator: str,
-    response: GroupModule | dict[str, GroupModule] | None = None,
+    responses: dict[str, GroupModule] | None = None,
 ) -> tuple[float, float]:
-    """The deviator's reward a quarter: with `response` (with its own policy where there is none), and the most it can
-    get by any plan that may use all that has happened so far, while everybody else plays `modules`.
+    """The deviator's reward a quarter: with `responses`, by group (with its own policy where there are none), and the
+    most it can get by any plan that may use all that has happened so far, while everybody else plays `modules`.
 
     Backward over the whole tree of joint choices: V(s) = max over (or the response's mean over) a of
     E_others[r(s, a, others) + V(s')], V = 0 after the last quarter. A group deviates as one player and must have one
     member. A coalition chooses together and gets the mean over its members, firms' money in utility where there are
-    consumers too; `response` may then hold a module for each group.
+    consumers too.
     """
     params = game.economy
     members = [(group, int(index or 0)) for group, _, index in (name.partition("_") for name in deviator.split("+"))]
@@ -60,7 +59,6 @@ def exact_values(
     places = [(agent.group, agent.index) for agent in agents]
     mine = [places.index(member) for member in members]
     worth = {"firm": params.firm_welfare_weight} if len({group for group, _ in members}) > 1 else {}
-    responses = response if isinstance(response, dict) else {group: response or modules[group] for group, _ in members}
     sizes = [len(agent.choices) for agent in agents]
     joint = joint_choices(agents)
 
@@ -71,7 +69,7 @@ def exact_values(
         beliefs = [_probabilities(game, state, modules[agent.group], agent) for agent in agents]
         own = np.ones((nodes, 1))
         for k in mine:
-            next_own = _probabilities(game, state, responses[agents[k].group], agents[k])
+            next_own = _probabilities(game, state, (responses or modules)[agents[k].group], agents[k])
             own = (own[:, :, None] * next_own[:, None]).reshape(nodes, -1)
         everywhere = type(state)(**{f.name: np.repeat(getattr(state, f.name), len(joint), 0) for f in fields(state)})
         state, outcome = step(params, everywhere, actions_of(params, agents, np.tile(joint, (nodes, 1))))
@@ -86,11 +84,6 @@ def exact_values(
         best = _expected(reward + best, beliefs, sizes, mine).max(1)
         value = (_expected(reward + value, beliefs, sizes, mine) * own).sum(1)
     return float(value[0]) / params.episode_length, float(best[0]) / params.episode_length
-
-
-def response_in(modules: dict[str, GroupModule], deviator: str) -> GroupModule:
-    """The deviator's own module among those of a checkpoint."""
-    return modules[DEVIATOR if "_" in deviator else deviator]
 
 
 def _expected(total: np.ndarray, beliefs: list[np.ndarray], sizes: list[int], mine: list[int]) -> np.ndarray:

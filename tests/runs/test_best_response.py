@@ -15,8 +15,9 @@ from rbc_rllib.play.held_out import play_held_out
 from rbc_rllib.responses import judge, settings_of
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import load_networks, newest_checkpoint, training_state, weights_hash
-from tests.exact import exact_values, response_in
+from tests.exact import exact_values
 from tests.play.networks import build_modules
+from tests.runs.answers import answer_of
 from tests.runs.commands import finish, interrupt, joined, start
 from tests.runs.trials import trained, trial_of, untrained
 from tests.small import SMALL
@@ -75,20 +76,10 @@ GAMES = {
 @pytest.mark.usefixtures("ray_on_this_machine")
 @pytest.mark.parametrize("deviator", GAMES)
 def test_a_best_response_reaches_the_exact_gain_and_then_there_is_none_left(deviator, tmp_path):
-    run = trained(GAMES[deviator], tmp_path / "run")
-    (checkpoint,) = find_checkpoints(run)
-    game, frozen = final_game(GAMES[deviator], checkpoint), load_networks(checkpoint, GAMES[deviator])
-    reward, best = exact_values(game, frozen, deviator)
+    answer = answer_of(deviator, GAMES[deviator], tmp_path)
+    gain, learned, (reward, reached, best) = answer.gain, answer.learned, answer.exact(deviator)
     assert best > reward
-
-    (experiment,) = best_responses(run, [deviator], [checkpoint], seeds=1, iterations=30).experiments
-    learned = trained(experiment, tmp_path / "response")
-    response = response_in(load_networks(learned / "checkpoint_000000", experiment), deviator)
-    reached, _ = exact_values(game, frozen, deviator, response)
     assert reached - reward >= 0.95 * (best - reward)
-
-    judge(tmp_path, [learned])
-    (gain,) = json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]
     assert gain["distinguishable_from_0"]
     assert gain["gain"]["low"] <= 1.05 * (reached - reward)
     assert gain["gain"]["high"] >= 0.95 * (reached - reward)

@@ -1,18 +1,13 @@
 """Coalitions, of firms or of consumers and firms: against exact solutions of small games, and who learns and acts."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 from rbc_rllib.best_response import best_responses, find_checkpoints
-from rbc_rllib.responses import judge
-from rbc_rllib.training.checkpoints import load_networks
-from rbc_rllib.training.deviations import TEMPERATURES, Asked, FrozenGame, final_game
-from tests.exact import exact_values
+from rbc_rllib.training.deviations import TEMPERATURES, Asked, FrozenGame
+from tests.runs.answers import answer_of
 from tests.runs.test_best_response import GAMES
-from tests.runs.trials import trained
 from tests.small import SMALL
 
 MIXED = "consumer_1+firm_0+firm_2"
@@ -22,20 +17,10 @@ COALITIONS = {"firm_0+firm_1": GAMES["firm_1"], "consumer_0+firm_1": GAMES["firm
 @pytest.mark.usefixtures("ray_on_this_machine")
 @pytest.mark.parametrize("deviator", COALITIONS)
 def test_a_coalition_finds_what_it_can_gain_together(deviator, tmp_path):
-    game = COALITIONS[deviator]
-    run = trained(game, tmp_path / "runs" / "run")
-    (checkpoint,) = find_checkpoints(run)
-    final, frozen = final_game(game, checkpoint), load_networks(checkpoint, game)
-    reward, best = exact_values(final, frozen, deviator)
+    answer = answer_of(deviator, COALITIONS[deviator], tmp_path, episodes=1024)
+    gain, (reward, reached, best) = answer.gain, answer.exact(deviator)
     assert best > reward
-    (asked,) = best_responses(run, [deviator], [checkpoint], seeds=1, iterations=30, episodes=1024).experiments
-    learned = trained(asked, tmp_path / "responses" / "response")
-    networks = load_networks(learned / "checkpoint_000000", asked)
-    responses = {part.group: networks[policy] for policy, part in asked.deviation.parts.items()}
-    reached, _ = exact_values(final, frozen, deviator, responses)
     assert reached - reward >= 0.95 * (best - reward)
-    judge(tmp_path, [learned])
-    (gain,) = json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]
     assert gain["gain"]["low"] <= 1.05 * (reached - reward)
     assert gain["gain"]["high"] >= 0.95 * (reached - reward)
     assert gain["unit"] == ("utility" if "consumer" in deviator else "money")

@@ -28,8 +28,9 @@ from rbc_rllib.runs.launch import Run
 from rbc_rllib.settings import ConfigError
 from rbc_rllib.training.checkpoints import TrainingState, describe, load_networks
 from rbc_rllib.training.deviations import TEMPERATURES, Asked, FrozenGame, Response
-from tests.exact import exact_values, response_in
+from tests.exact import exact_values
 from tests.play.networks import build_modules
+from tests.runs.answers import answer_of
 from tests.runs.test_best_response import GAMES
 from tests.runs.trials import trained, trial_of, untrained
 from tests.small import SMALL
@@ -44,18 +45,10 @@ ALONE = {
 @pytest.mark.usefixtures("ray_on_this_machine")
 @pytest.mark.parametrize("group", ALONE)
 def test_one_training_finds_the_exact_gain_of_every_agent(group, tmp_path):
-    game = ALONE[group]
-    run = trained(game, tmp_path / "runs" / "run")
-    (checkpoint,) = find_checkpoints(run)
-    (asked,) = best_responses(run, [f"each_{group}"], [checkpoint], seeds=1, iterations=30, episodes=4096).experiments
-    learned = trained(asked, tmp_path / "responses" / "response")
-    response = response_in(load_networks(learned / "checkpoint_000000", asked), f"{group}_0")
-    judge(tmp_path, [learned])
-    (gain,) = json.loads((tmp_path / "best_response.json").read_text())["solutions"][0]["gains"]
-    final, frozen = final_game(game, checkpoint), load_networks(checkpoint, game)
+    answer = answer_of(f"each_{group}", ALONE[group], tmp_path, episodes=4096)
+    gain = answer.gain
     for agent in (f"{group}_0", f"{group}_1"):
-        reward, best = exact_values(final, frozen, agent)
-        reached, _ = exact_values(final, frozen, agent, response)
+        reward, reached, best = answer.exact(agent)
         assert best > reward
         assert reached - reward >= 0.95 * (best - reward), agent
         own = gain["alone"]["agents"][agent]

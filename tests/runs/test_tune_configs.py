@@ -78,9 +78,11 @@ def test_treatments_of_different_names_differ_and_seeds_of_one_do_not(name):
     assert len(pairs) == len({own for own, _ in pairs}) == len({settings for _, settings in pairs})
 
 
-@pytest.mark.parametrize(
-    ("name", "planner"), [("curriculum_ablation", "schedule"), ("curriculum_ablation_discretion", "discretion")]
-)
+ABLATIONS = [("curriculum_ablation", "schedule"), ("curriculum_ablation_discretion", "discretion")]
+"""Sweeps, and the planner of each."""
+
+
+@pytest.mark.parametrize(("name", "planner"), ABLATIONS)
 def test_each_cell_of_the_ablation_leaves_out_its_own_part(name, planner):
     sweep = find_sweep(name)
     cells = {each.name: flat_settings(each.model_dump(mode="json")) for each in sweep.experiments if each.seed == 0}
@@ -99,9 +101,7 @@ def test_each_cell_of_the_ablation_leaves_out_its_own_part(name, planner):
         assert {".".join(key.split(".")[:2]) for key in different} == {f"curriculum.{setting}"}
 
 
-@pytest.mark.parametrize(
-    ("name", "planner"), [("curriculum_ablation", "schedule"), ("curriculum_ablation_discretion", "discretion")]
-)
+@pytest.mark.parametrize(("name", "planner"), ABLATIONS)
 def test_the_ablation_leaves_out_everything_too_and_takes_little_entropy(name, planner):
     by_name = {each.name: each.curriculum for each in find_sweep(name).experiments}
     switches = ("staged_training", "annealed_ranges", "annealed_labor_disutility", "annealed_debt_penalty")
