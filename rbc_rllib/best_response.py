@@ -70,7 +70,8 @@ def best_responses(
     starts: list[str] | None = None,
     values: dict[str, Any] | None = None,
 ) -> Sweep:
-    """One experiment for each checkpoint, deviator, start and seed; raises `ConfigError` where there can be none.
+    """One experiment for each checkpoint, deviator (however often it is named), start and seed; raises `ConfigError`
+    where there can be none.
 
     `starts` as in `Deviation.start`; `values` are settings of the deviators by dotted key.
     """
@@ -94,7 +95,7 @@ def best_responses(
             )
             .with_values(values | {"curriculum.total_env_steps": steps})
             for checkpoint in checkpoints
-            for deviator in deviators
+            for deviator in dict.fromkeys("+".join(sorted(name.split("+"))) for name in deviators)
             for start in starts or [FROZEN]
             for deviation in [Deviation(checkpoint=str(checkpoint), deviator=deviator, start=start)]
             for seed in range(seeds)
@@ -218,7 +219,7 @@ def _is_answered(trial: Path, sweep: Sweep) -> bool:
 
 
 def deviators_of(options: argparse.Namespace, experiment: ExperimentConfig) -> list[str]:
-    """The deviators that the command line names, each once; raises `ConfigError` where one is of the wrong kind."""
+    """The deviators that the command line names; raises `ConfigError` where one is of the wrong kind."""
     named = options.individual or options.everyone or options.together
     groups = options.groups or ([] if named else list(experiment.policies))
     for group in groups:
@@ -235,8 +236,8 @@ def deviators_of(options: argparse.Namespace, experiment: ExperimentConfig) -> l
     for group in options.everyone:
         if group not in ("consumer", "firm"):
             raise ConfigError("--everyone", group, "it is a group of several agents", "take consumer or firm")
-    coalitions, each = map("+".join, map(sorted, options.together)), [EACH + group for group in options.everyone]
-    return list(dict.fromkeys([*groups, *options.individual, *coalitions, *each]))
+    coalitions, each = map("+".join, options.together), [EACH + group for group in options.everyone]
+    return [*groups, *options.individual, *coalitions, *each]
 
 
 def main(arguments: list[str] | None = None) -> Any:

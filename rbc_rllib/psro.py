@@ -109,8 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
         experiment = ExperimentConfig.of_trial(original)
         check_fit(newest_checkpoint(original), experiment)
         iterations = options.iterations or usual_iterations(experiment)
-        deviators = tuple(dict.fromkeys(options.deviators))
-        to_be = tuple(PoolMember(checkpoint="to be learned", deviator=name) for name in deviators)
+        to_be = tuple(PoolMember(checkpoint="to be learned", deviator=name) for name in options.deviators)
         next_policies(original, original, to_be, iterations, options.pool_share)  # refused now, not after a round
         prepare_process()
         folder = folder_beside("psro", original, results_of_run(options))
@@ -120,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
                 going_on = Sweep((next_policies(original, newest, pool, iterations, options.pool_share),))
                 place = folder / f"round_{number}-policies"
                 (newest,) = trained(going_on, place, options.resume, how, judge_policies)
-            asked = responses_to(newest, experiment, deviators, iterations, options.episodes)
+            asked = responses_to(newest, experiment, options.deviators, iterations, options.episodes)
             answers.append(folder / f"round_{number}-responses")
             pool += pool_of(trained(asked, answers[-1], options.resume, how, judge_responses))
         table = rounds_table(answers)

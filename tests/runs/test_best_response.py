@@ -234,7 +234,7 @@ def test_the_command_trains_judges_and_writes(small_run, tmp_path):
 def test_of_all_that_was_learned_the_best_of_each_seed_is_judged(small_run, tmp_path):
     (checkpoint,), starts = find_checkpoints(small_run), find_starts(small_run, ["frozen", "scratch"])
     sweep = best_responses(
-        *(small_run, ["planner", "firm_0+firm_2"], [checkpoint], 2, 2, 16),
+        *(small_run, ["planner", "firm_2+firm_0", "firm_0+firm_2"], [checkpoint], 2, 2, 16),
         starts=starts,
         values={"learning.num_epochs": 1},
     )
