@@ -27,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.followers import answers_to, followers_table, followers_words
+from analysis.metrics import verdict
 from analysis.report import write_report
 from analysis.results import folder_beside, load_trial
 from analysis.study import load_study
+from analysis.writing import listed
 from rbc_rllib.economy import GROUPS
 from rbc_rllib.experiment import ExperimentConfig, Sweep
 from rbc_rllib.leaving import EACH, FROZEN, SCRATCH, Deviation
@@ -183,11 +185,14 @@ def ask(
     """What `deviators` would gain by leaving the newest policies of each trial of an experiment, in short trainings of
     one seed, in words; and whether all were asked.
 
-    Nobody is asked twice; results lie beside the experiment, whose report is written anew with them. A trial of which a
-    deviator failed, or about which something else has been asked already, is named, and the others are asked.
+    Nobody is asked twice, and nobody in a trivial economy; results lie beside the experiment, whose report is written
+    anew with them. A trial of which a deviator failed, or about which something else has been asked already, is named,
+    and the others are asked.
     """
-    left_out = []
+    left_out, dead = [], [trial for trial in trials if verdict(load_trial(trial)) == "trivial"]
     for trial in trials:
+        if trial in dead:
+            continue
         try:
             sweep = best_responses(trial, list(deviators), find_checkpoints(trial), 1, iterations, ASKED_EPISODES)
             if not _is_answered(trial, sweep):
@@ -200,7 +205,10 @@ def ask(
     for folder in dict.fromkeys(trial.parent for trial in trials):
         write_report(folder)
         asked += [trial for trial in load_study([folder]).trials if trial.path in wanted]
-    return "\n\n".join([*left_out, followers_table(asked), followers_words(asked)]), not left_out
+    words = [*left_out, followers_table(asked), followers_words(asked)]
+    if dead:
+        words.append(f"Nobody was asked where the economy is trivial: {listed([trial.name for trial in dead])}.")
+    return "\n\n".join(words), not left_out
 
 
 def _is_answered(trial: Path, sweep: Sweep) -> bool:

@@ -107,6 +107,16 @@ def test_a_sweep_asks_its_deviators_once(tmp_path):
     assert not everybody
 
 
+def test_a_sweep_asks_nobody_in_a_dead_economy(tmp_path):
+    dead = untrained(SMALL.with_values({"economy.labor_floor": 1e6}), tmp_path / "main" / "dead")
+    evaluate_trial(dead)
+    (dead / "progress.csv").write_text(f"training_iteration,env_steps\n1,{SMALL.curriculum.total_env_steps}\n")
+    words, everybody = ask([dead], ("each_firm",), 1)
+    assert words.endswith("Nobody was asked where the economy is trivial: dead.")
+    assert everybody
+    assert [path.name for path in tmp_path.iterdir()] == ["main"]
+
+
 def test_the_sweep_command_asks_its_deviators(tmp_path, monkeypatch, capsys):
     command, asked = importlib.import_module("rbc_rllib.sweep"), []
     wanted = Sweep((SMALL,), deviators=("each_firm", "firm"), deviation_iterations=7)
