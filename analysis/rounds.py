@@ -2,8 +2,8 @@
 
     python -m analysis.rounds results/psro-quickstart-commitment_seed0 results/psro-quickstart-commitment_seed1
 
-Reads what `rbc_rllib.psro` wrote of one run or of several, of which means are taken; prints a table, which is
-`rounds.md` in the first FOLDER or DIR. An earlier table there is replaced.
+Reads what `rbc_rllib.psro` wrote of one run or of several, of which means are taken; prints a table, and one of the
+changes since round 0, which are `rounds.md` in the first FOLDER or DIR. Earlier tables there are replaced.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,9 @@ from analysis.gains import Solution
 from analysis.intervals import CONFIDENCE, Interval, bounded, t_interval
 from analysis.writing import count, markdown
 from rbc_rllib.settings import ConfigError, command_parser, refused
+
+Percents = dict[str, float]
+"""Means of one run in one round, by deviator, as in `percents`."""
 
 
 def percents(solution: Solution) -> dict[str, Interval | None]:
@@ -40,19 +43,44 @@ def rounds_table(folders: Sequence[Path]) -> str:
 
 
 def runs_table(runs: Sequence[Path]) -> str:
-    """The same of several runs' `psro-*` folders: means over those that live, with Student t intervals.
+    """The same of several runs' `psro-*` folders: means over those that live, with Student t intervals; and, of rounds
+    after the first, how much they differ from it, paired over the runs that live in both.
 
     Raises `ConfigError` where a folder has no answer of every round that the first one has.
     """
-    heads, columns = [], []
-    for number in range(max(1, len(list(runs[0].glob("round_*-responses"))))):
-        solutions = [_solution(run / f"round_{number}-responses") for run in runs]
-        living = [percents(each) for each in solutions if not each.trivial]
+    rounds = [
+        [_living_percents(run / f"round_{number}-responses") for run in runs]
+        for number in range(max(1, len(list(runs[0].glob("round_*-responses")))))
+    ]
+    changes = [
+        [_differences(before, after) for before, after in zip(rounds[0], each, strict=True)] for each in rounds[1:]
+    ]
+    tables = [_table(*_means(rounds, begin=0))]
+    if changes:
+        tables.append(_table(*_means(changes, begin=1), title="points more than in round 0", sign="+"))
+    return "\n\n".join(tables)
+
+
+def _living_percents(folder: Path) -> Percents | None:
+    solution = _solution(folder)
+    return None if solution.trivial else {name: gain.mean for name, gain in percents(solution).items() if gain}
+
+
+def _differences(before: Percents | None, after: Percents | None) -> Percents | None:
+    return before and after and {name: after[name] - before[name] for name in before if name in after}
+
+
+def _means(
+    rounds: Sequence[Sequence[Percents | None]], begin: int
+) -> tuple[list[str], list[dict[str, Interval | None]]]:
+    """The head of each round, the first of them number `begin`, and means over the runs that live."""
+    heads, columns = list[str](), list[dict[str, Interval | None]]()
+    for number, each in enumerate(rounds, begin):
+        living = [own for own in each if own is not None]
         names = dict.fromkeys(name for own in living for name in own)
         heads.append(f"round {number} ({count(len(living), 'run')})")
-        known = {name: [gain.mean for own in living if (gain := own.get(name))] for name in names}
-        columns.append({name: t_interval(means) if means else None for name, means in known.items()})
-    return _table(heads, columns)
+        columns.append({name: t_interval([own[name] for own in living if name in own]) for name in names})
+    return heads, columns
 
 
 def _solution(folder: Path) -> Solution:
@@ -62,10 +90,12 @@ def _solution(folder: Path) -> Solution:
     return read_answers(folder / "best_response.json")[1][-1]
 
 
-def _table(heads: Sequence[str], columns: Sequence[Mapping[str, Interval | None]]) -> str:
-    lines = [[GAINS_HEAD, *heads]]
+def _table(
+    heads: Sequence[str], columns: Sequence[Mapping[str, Interval | None]], title: str = GAINS_HEAD, sign: str = ""
+) -> str:
+    lines = [[title, *heads]]
     for name in dict.fromkeys(name for column in columns for name in column):
-        lines.append([name, *(bounded(column.get(name), "{:.1f}".format) for column in columns)])
+        lines.append([name, *(bounded(column.get(name), f"{{:{sign}.1f}}".format) for column in columns)])
     return markdown(lines)
 
 
@@ -77,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     with refused(parser):
         table = runs_table(chosen.folders)
-        note = f"Means over runs whose economy lives, with their {CONFIDENCE:.0%} Student t interval."
+        interval = f"{CONFIDENCE:.0%} Student t interval"
+        note = f"Means over runs whose economy lives, with their {interval}; changes are paired."
         out = chosen.out or chosen.folders[0]
         out.mkdir(parents=True, exist_ok=True)
         (out / "rounds.md").write_text(f"# Rounds\n\n{table}\n\n{note}\n")

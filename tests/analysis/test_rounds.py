@@ -45,9 +45,13 @@ def test_runs_are_averaged_round_by_round_without_those_that_are_dead(tmp_path, 
     written = (tmp_path / "out" / "rounds.md").read_text()
     head, _, *rows = map(cells, [line for line in written.splitlines() if line.startswith("|")])
     assert head[1:] == ["round 0 (3 runs)", "round 1 (2 runs)"]
+    rows.pop(3)  # the line below the second table's head
     assert rows == [
         ["each_firm", "17.0 [14.5, 19.5]", "6.5 [0.1, 12.9]"],
         ["each_firm: the largest", "21.0 [18.5, 23.5]", "10.5 [4.1, 16.9]"],
+        ["points more than in round 0", "round 1 (2 runs)"],
+        ["each_firm", "-10.0 [-10.0, -10.0]"],
+        ["each_firm: the largest", "-10.0 [-10.0, -10.0]"],
     ]
     assert "each_firm: the largest" in capsys.readouterr().out
     (runs[1] / "round_1-responses" / "best_response.json").unlink()
