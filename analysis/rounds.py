@@ -70,11 +70,9 @@ def _differences(before: Percents | None, after: Percents | None) -> Percents | 
     return before and after and {name: after[name] - before[name] for name in before if name in after}
 
 
-def _means(
-    rounds: Sequence[Sequence[Percents | None]], begin: int
-) -> tuple[list[str], list[dict[str, Interval | None]]]:
+def _means(rounds: Sequence[Sequence[Percents | None]], begin: int) -> tuple[list[str], list[dict[str, Interval]]]:
     """The head of each round, the first of them number `begin`, and means over the runs that live."""
-    heads, columns = list[str](), list[dict[str, Interval | None]]()
+    heads, columns = [], []
     for number, each in enumerate(rounds, begin):
         living = [own for own in each if own is not None]
         names = dict.fromkeys(name for own in living for name in own)
