@@ -1,8 +1,10 @@
 """Gains of agents asked alone against their traits, and of every deviator against the length of its training."""
 
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -36,7 +38,7 @@ def draw_firms(gain: Gain, params: EconomyParameters, ax: Axes) -> None:
     for kind, color in colors(sorted(set(capital))).items():
         own = [k for k, each in enumerate(capital) if each == kind]
         _points(gain, own, [elasticities[k] for k in own], ax, color, f"initial capital {kind:,.0f}")
-    ax.legend(frameon=False, fontsize=8.5)
+    _legend_beside(ax, ax.get_legend_handles_labels()[0])
 
 
 def draw_consumers(gain: Gain, params: EconomyParameters, ax: Axes) -> None:
@@ -67,7 +69,11 @@ def draw_curves(solution: Solution, ax: Axes) -> None:
     if len(starts) > 1:
         handles += [Line2D([], [], color=GREY, linestyle=styles[start], label=f"from {start}") for start in starts]
     if handles:
-        ax.legend(handles=handles, frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _legend_beside(ax, handles)
+
+
+def _legend_beside(ax: Axes, handles: Sequence[Artist]) -> None:
+    ax.legend(handles=handles, frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _points(gain: Gain, agents: list[int], traits: list[float], ax: Axes, color: str, label: str | None = None) -> None:
